@@ -1,0 +1,109 @@
+import { parse as parseYaml, stringify } from 'yaml'
+import { z } from 'zod'
+
+/** The format of a routing document. A reader refuses a number it does not know, so that an old runtime never half understands a new operator. */
+export const ROUTING_VERSION = 1
+
+/** Marks the ConfigMaps that carry routing documents; the value is `bucket` or `shards`. */
+export const ROUTING_LABEL = 'tenantry.dev/routing'
+
+/** The key of the document inside its ConfigMap, and the file name's ending in a folder. */
+export const ROUTING_KEY = 'routing.yaml'
+
+/**
+ * Tenants are spread over this many documents. Their names are fixed, so that a Role can name each of them; at 600 bytes a
+ * tenant, 16 ConfigMaps of 1 MiB hold 25,000 tenants.
+ */
+export const ROUTING_BUCKETS = 16
+
+/** The ConfigMap that tells where the Shards are. */
+export const SHARDS_DOCUMENT = 'tenantry-routing-shards'
+
+/** The Secret that holds, a key for each Shard, the runtime's login as JSON (`Credentials`). */
+export const CREDENTIALS_SECRET = 'tenantry-runtime-credentials'
+
+const physicalName = z.string().min(1).max(63)
+const uid = z.uuid()
+
+const routeSchema = z.strictObject({
+  id: z.string().min(1).max(40),
+  uid,
+  shard: z.string().min(1),
+  isolation: z.literal('schema'),
+  database: physicalName,
+  schema: physicalName,
+  role: physicalName,
+  epoch: z.int().positive(),
+  schemaVersion: z.int().nonnegative(),
+  state: z.literal('active'),
+  hosts: z.array(z.string().max(253)),
+  /** SHA-256 of each API key's token, in hex; a token has 256 random bits, so that a slow hash would add nothing. */
+  keys: z.array(z.strictObject({ name: z.string(), sha256: z.string().regex(/^[0-9a-f]{64}$/) })),
+})
+
+const shardSchema = z.strictObject({
+  host: z.string().min(1),
+  port: z.int().min(1).max(65535),
+  database: physicalName,
+  tls: z.enum(['disable', 'require', 'verify-full']),
+})
+
+const documentSchema = z.strictObject({
+  version: z.literal(ROUTING_VERSION),
+  shards: z.record(z.string(), shardSchema).default({}),
+  tenants: z.array(routeSchema).default([]),
+})
+
+const credentialsSchema = z.strictObject({ username: z.string().min(1), password: z.string().min(1), ca: z.string().optional() })
+
+/** Where one tenant lives and who may speak for it. Every physical name stands here: the runtime derives none. */
+export type Route = z.infer<typeof routeSchema>
+
+/** How to reach one Shard. */
+export type ShardEndpoint = z.infer<typeof shardSchema>
+
+/** One file or ConfigMap of routing config. */
+export type RoutingDocument = z.infer<typeof documentSchema>
+
+/** A login on a Shard and, where the server's certificate is checked, the CA in PEM. */
+export type Credentials = z.infer<typeof credentialsSchema>
+
+/** What a reader gets: the value, or every fault with the place it stands at. */
+export type Parsed<T> = { ok: true; value: T } | { ok: false; faults: string[] }
+
+/** Reads one routing document from YAML. Never throws: a text that does not parse gives its faults. */
+export function parseRouting(text: string): Parsed<RoutingDocument> {
+  return read(text, documentSchema)
+}
+
+/** Reads one Shard's credentials, written as JSON. The faults name fields only, never values. */
+export function parseCredentials(text: string): Parsed<Credentials> {
+  return read(text, credentialsSchema)
+}
+
+/** Writes a routing document: the same value always gives the same text, so that an unchanged bucket is not written again. */
+export function formatRouting(document: RoutingDocument): string {
+  return stringify(document, { lineWidth: 0, aliasDuplicateObjects: false })
+}
+
+/** The name of the document that holds bucket `index`, in 0 .. ROUTING_BUCKETS - 1. */
+export function bucketDocument(index: number): string {
+  return `tenantry-routing-${String(index).padStart(2, '0')}`
+}
+
+/** The bucket of a tenant: the first byte of its random UID, so that buckets fill evenly. */
+export function bucketOf(tenantUid: string): number {
+  return Number.parseInt(tenantUid.slice(0, 2), 16) % ROUTING_BUCKETS
+}
+
+function read<T>(text: string, schema: z.ZodType<T>): Parsed<T> {
+  let raw: unknown
+  try {
+    raw = parseYaml(text)
+  } catch {
+    return { ok: false, faults: ['(document): is not valid YAML'] }
+  }
+  const result = schema.safeParse(raw)
+  if (result.success) return { ok: true, value: result.data }
+  return { ok: false, faults: result.error.issues.map((issue) => `${issue.path.join('.') || '(document)'}: ${issue.message}`) }
+}
