@@ -1,0 +1,49 @@
+# Tenantry. `make` alone says what there is; every target installs what it needs first.
+
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+# npm writes this file last whenever it installs.
+INSTALLED := node_modules/.package-lock.json
+
+.PHONY: help
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# npm may run on an older Node; everything else runs on the Node 24 that it installs.
+$(INSTALLED): package-lock.json
+	npm ci --no-audit --no-fund
+	@touch $@
+
+.PHONY: up down clean logs
+up: $(INSTALLED) ## Start the whole platform on this machine, or what is missing of it
+	@node config/local/main.ts up
+
+down: $(INSTALLED) ## Stop the platform; its data is kept
+	@node config/local/main.ts down
+
+clean: $(INSTALLED) ## Stop the platform and remove its data
+	@node config/local/main.ts clean
+
+logs: $(INSTALLED) ## Follow the logs of all its parts
+	@node config/local/main.ts logs
+
+.PHONY: test check unit integration e2e
+test: $(INSTALLED) ## Run every check and test; one file: make test FILE=runtime/http
+	@node test/run.ts $(or $(FILE),check unit integration e2e)
+
+check: $(INSTALLED) ## Look at format, lint, types, layers, dead code, CRDs and names
+	@node test/run.ts check
+
+unit: $(INSTALLED) ## Run the tests that need no server
+	@node test/run.ts unit
+
+integration: $(INSTALLED) ## Run the tests against real servers
+	@node test/run.ts integration
+
+e2e: $(INSTALLED) ## Run the tests of the whole platform
+	@node test/run.ts e2e
+
+.PHONY: bench
+bench: $(INSTALLED) ## Measure against the peers; one line: make bench ONLY=tenant-read
+	@node test/bench/main.ts $(ONLY)
