@@ -1,0 +1,91 @@
+import type { Credentials, Route, RoutingDocument, ShardEndpoint } from '../../config/routing.ts'
+
+/** How to log in to one Shard. The object stays the same one as long as nothing of it changes, so that pools can compare it. */
+export type ShardAccess = ShardEndpoint & { name: string; credentials: Credentials }
+
+/** A key that the table knows: whose it is and what it is called. */
+export type KnownKey = { route: Route; name: string; sha256: string }
+
+/** Where every tenant lives, as one value: a request that took a table sees one truth until its end. */
+export type RoutingTable = {
+  /** By the SHA-256 of the token, in hex. */
+  byKey: ReadonlyMap<string, KnownKey>
+  /** By full host name in lower case, without a trailing dot. */
+  byHost: ReadonlyMap<string, Route>
+  /** By the tenant's name. */
+  byId: ReadonlyMap<string, Route>
+  byUid: ReadonlyMap<string, Route>
+  /** The Shards that can be logged in to. */
+  shards: ReadonlyMap<string, ShardAccess>
+  /** What the documents say twice; none of it is in the maps above, so that no request is served on a guess. */
+  faults: readonly string[]
+}
+
+/** The table before anything was read. */
+export const EMPTY_TABLE: RoutingTable = buildTable([], new Map(), new Map())
+
+/**
+ * Joins the documents into one table. What two tenants claim at once (an id, a key, a host) is given to neither and told in
+ * `faults`. Shards that did not change keep their object of `previous`.
+ */
+export function buildTable(
+  documents: Iterable<RoutingDocument>,
+  credentials: ReadonlyMap<string, Credentials>,
+  previous: ReadonlyMap<string, ShardAccess>,
+): RoutingTable {
+  const byKey = claims<KnownKey>((known) => known.route)
+  const byHost = claims<Route>((route) => route)
+  const byId = claims<Route>((route) => route)
+  const byUid = claims<Route>((route) => route)
+  const shards = new Map<string, ShardAccess>()
+  for (const document of documents) {
+    for (const route of document.tenants) {
+      byUid.add(route.uid, route)
+      byId.add(route.id, route)
+      for (const host of route.hosts) byHost.add(host.toLowerCase(), route)
+      for (const key of route.keys) byKey.add(key.sha256, { route, name: key.name, sha256: key.sha256 })
+    }
+    for (const [name, endpoint] of Object.entries(document.shards)) {
+      const login = credentials.get(name)
+      if (login !== undefined) shards.set(name, unchanged(previous.get(name), { ...endpoint, name, credentials: login }))
+    }
+  }
+  const faults = [
+    ...byUid.doubles.map((uid) => `two routes with the uid ${uid}`),
+    ...byId.doubles.map((id) => `two tenants with the id ${id}`),
+    ...byHost.doubles.map((host) => `two tenants with the host ${host}`),
+    // A key's hash is told to nobody: it would be enough to find the key's owner in another leak.
+    ...byKey.doubles.map(() => 'two tenants with the same key'),
+  ]
+  return { byKey: byKey.map, byHost: byHost.map, byId: byId.map, byUid: byUid.map, shards, faults }
+}
+
+/** A map that gives what two owners claim to nobody. */
+function claims<V>(owner: (value: V) => Route): { map: Map<string, V>; doubles: string[]; add: (key: string, value: V) => void } {
+  const map = new Map<string, V>()
+  const doubles: string[] = []
+  const add = (key: string, value: V): void => {
+    if (doubles.includes(key)) return
+    const before = map.get(key)
+    if (before === undefined) {
+      map.set(key, value)
+    } else if (owner(before) !== owner(value)) {
+      map.delete(key)
+      doubles.push(key)
+    }
+  }
+  return { map, doubles, add }
+}
+
+function unchanged(before: ShardAccess | undefined, after: ShardAccess): ShardAccess {
+  if (before === undefined) return after
+  const same =
+    before.host === after.host &&
+    before.port === after.port &&
+    before.database === after.database &&
+    before.tls === after.tls &&
+    before.credentials.username === after.credentials.username &&
+    before.credentials.password === after.credentials.password &&
+    before.credentials.ca === after.credentials.ca
+  return same ? before : after
+}

@@ -1,0 +1,158 @@
+import { readFileSync } from 'node:fs'
+import { z } from 'zod'
+
+const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount'
+
+const port = z.coerce.number().int().min(0).max(65535)
+const milliseconds = z.coerce.number().int().min(0).max(600_000)
+const count = z.coerce.number().int().min(1)
+
+/** Every setting with its meaning: `--help` and the README print these words. */
+const schema = z.object({
+  TENANTRY_PORT: port.default(8080).describe('port of the API; 0: a free one, which the log tells'),
+  TENANTRY_METRICS_PORT: port.default(9090).describe('port of /metrics'),
+  TENANTRY_BASE_DOMAIN: z
+    .string()
+    .regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, 'must be a domain in lower case')
+    .default('localhost')
+    .describe('<tenant>.<base domain> names a tenant'),
+  TENANTRY_ROUTING_FOLDER: z.string().min(1).optional().describe('read routing documents from this folder instead of the cluster'),
+  TENANTRY_CREDENTIALS_FOLDER: z.string().min(1).optional().describe('with a routing folder: a <shard>.json for each Shard'),
+  TENANTRY_KUBERNETES_URL: z.url().optional().describe('the API server; in a pod it is found'),
+  TENANTRY_KUBERNETES_CA_FILE: z.string().default(`${SERVICE_ACCOUNT}/ca.crt`).describe("the API server's CA in PEM"),
+  TENANTRY_KUBERNETES_TOKEN_FILE: z.string().default(`${SERVICE_ACCOUNT}/token`).describe('bearer token, read again when it changes'),
+  TENANTRY_NAMESPACE: z.string().min(1).optional().describe("the platform's namespace; in a pod it is found"),
+  TENANTRY_REDIS_URL: z.url().optional().describe('second cache level; without it each replica has its own cache only'),
+  TENANTRY_NATS_URL: z.string().min(1).optional().describe('where events are published; required unless events are off'),
+  TENANTRY_EVENTS: z.enum(['on', 'off']).default('on').describe('off: no relay and no projections in this process'),
+  TENANTRY_CACHE: z.enum(['on', 'off']).default('on').describe('off: every read goes to Postgres'),
+  TENANTRY_CONNECTIONS_PER_SHARD: count.max(1000).default(8).describe('server connections of this replica to each Shard'),
+  TENANTRY_BODY_LIMIT_BYTES: count
+    .max(16 * 1024 * 1024)
+    .default(256 * 1024)
+    .describe('the largest request body'),
+  TENANTRY_REQUEST_DEADLINE_MS: milliseconds.min(1).default(10_000).describe('a request that takes longer is answered 503'),
+  TENANTRY_DRAIN_WAIT_MS: milliseconds.default(1_000).describe('on SIGTERM: from not ready until connections are refused'),
+  TENANTRY_DRAIN_DEADLINE_MS: milliseconds.default(20_000).describe('on SIGTERM: how long requests under way may take to end'),
+  TENANTRY_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').describe('what is logged'),
+})
+
+/** Where routing config is read from. */
+export type RoutingSettings =
+  | { kind: 'folder'; documents: string; credentials: string }
+  | { kind: 'cluster'; url: string; caFile: string; tokenFile: string; namespace: string }
+
+/** Everything that can be set, parsed and complete. Times are in milliseconds, sizes in bytes. */
+export type Settings = {
+  port: number
+  metricsPort: number
+  baseDomain: string
+  routing: RoutingSettings
+  redisUrl: string | undefined
+  natsUrl: string | undefined
+  cache: boolean
+  connectionsPerShard: number
+  bodyLimit: number
+  requestDeadline: number
+  drainWait: number
+  drainDeadline: number
+  logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
+}
+
+/** Settings that cannot be used, with every fault, so that one start shows all of them. */
+export class SettingsError extends Error {
+  readonly faults: readonly string[]
+
+  constructor(faults: readonly string[]) {
+    super(`the settings cannot be used:\n${faults.map((fault) => `  ${fault}`).join('\n')}`)
+    this.name = 'SettingsError'
+    this.faults = faults
+  }
+}
+
+/** A line for each environment variable: name, meaning, default. */
+export function describeSettings(): string {
+  return Object.entries(schema.shape)
+    .map(([name, field]) => `  ${name.padEnd(34)}${field.description ?? ''}${defaultOf(field)}`)
+    .join('\n')
+}
+
+/** Reads the settings from an environment. Throws a SettingsError that lists all faults together. */
+export function readSettings(environment: NodeJS.ProcessEnv): Settings {
+  const faults: string[] = []
+  const parsed = schema.safeParse(environment)
+  if (!parsed.success) {
+    faults.push(...parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`))
+    throw new SettingsError([...faults, ...unknownNames(environment)])
+  }
+  const values = parsed.data
+  const routing = routingOf(values, environment, faults)
+  if (values.TENANTRY_EVENTS === 'on' && values.TENANTRY_NATS_URL === undefined) {
+    faults.push('TENANTRY_NATS_URL: is required, or set TENANTRY_EVENTS=off')
+  }
+  faults.push(...unknownNames(environment))
+  if (faults.length > 0 || routing === undefined) throw new SettingsError(faults)
+  return {
+    port: values.TENANTRY_PORT,
+    metricsPort: values.TENANTRY_METRICS_PORT,
+    baseDomain: values.TENANTRY_BASE_DOMAIN,
+    routing,
+    redisUrl: values.TENANTRY_REDIS_URL,
+    natsUrl: values.TENANTRY_EVENTS === 'on' ? values.TENANTRY_NATS_URL : undefined,
+    cache: values.TENANTRY_CACHE === 'on',
+    connectionsPerShard: values.TENANTRY_CONNECTIONS_PER_SHARD,
+    bodyLimit: values.TENANTRY_BODY_LIMIT_BYTES,
+    requestDeadline: values.TENANTRY_REQUEST_DEADLINE_MS,
+    drainWait: values.TENANTRY_DRAIN_WAIT_MS,
+    drainDeadline: values.TENANTRY_DRAIN_DEADLINE_MS,
+    logLevel: values.TENANTRY_LOG_LEVEL,
+  }
+}
+
+type Values = z.infer<typeof schema>
+
+function routingOf(values: Values, environment: NodeJS.ProcessEnv, faults: string[]): RoutingSettings | undefined {
+  const documents = values.TENANTRY_ROUTING_FOLDER
+  const credentials = values.TENANTRY_CREDENTIALS_FOLDER
+  if (documents !== undefined && credentials !== undefined) return { kind: 'folder', documents, credentials }
+  if (documents !== undefined || credentials !== undefined) {
+    faults.push('TENANTRY_ROUTING_FOLDER and TENANTRY_CREDENTIALS_FOLDER: set both or neither')
+    return undefined
+  }
+  const url = values.TENANTRY_KUBERNETES_URL ?? inClusterUrl(environment)
+  if (url === undefined) {
+    faults.push('TENANTRY_ROUTING_FOLDER or TENANTRY_KUBERNETES_URL: set one of them, this is not a pod')
+    return undefined
+  }
+  const namespace = values.TENANTRY_NAMESPACE ?? inClusterNamespace() ?? 'tenantry'
+  return { kind: 'cluster', url, caFile: values.TENANTRY_KUBERNETES_CA_FILE, tokenFile: values.TENANTRY_KUBERNETES_TOKEN_FILE, namespace }
+}
+
+function inClusterUrl(environment: NodeJS.ProcessEnv): string | undefined {
+  const host = environment.KUBERNETES_SERVICE_HOST
+  if (host === undefined || host === '') return undefined
+  return `https://${host.includes(':') ? `[${host}]` : host}:${environment.KUBERNETES_SERVICE_PORT ?? '443'}`
+}
+
+function inClusterNamespace(): string | undefined {
+  try {
+    return readFileSync(`${SERVICE_ACCOUNT}/namespace`, 'utf8').trim()
+  } catch {
+    return undefined
+  }
+}
+
+/** A misspelt name would silently leave its default in force. */
+function unknownNames(environment: NodeJS.ProcessEnv): string[] {
+  return Object.keys(environment)
+    .filter((name) => name.startsWith('TENANTRY_') && !(name in schema.shape) && !PLATFORM_NAMES.test(name))
+    .map((name) => `${name}: is not a setting of the runtime`)
+}
+
+// What `.tenantry/env` exports for people stands in the same environment when the runtime is started by hand.
+const PLATFORM_NAMES = /^TENANTRY_(URL|URL_B|METRICS_URL|OPERATOR_URL|GRPC_ADDRESS)$/
+
+function defaultOf(field: z.ZodType): string {
+  const parsed = field.safeParse(undefined)
+  return parsed.success && parsed.data !== undefined ? ` (${String(parsed.data)})` : ''
+}

@@ -1,0 +1,56 @@
+import { describe, expect, test } from 'vitest'
+import { buildRoute } from '../../test/builders/routing.ts'
+import { buildTable } from '../routing/table.ts'
+import { type Claims, identify, type Identity } from './identify.ts'
+
+const acme = buildRoute({ id: 'acme', hosts: ['tasks.acme.example'], keys: [{ name: 'web', sha256: 'a'.repeat(64) }] })
+const globex = buildRoute({ id: 'globex', keys: [{ name: 'web', sha256: 'b'.repeat(64) }] })
+const table = buildTable([{ version: 1, shards: {}, tenants: [acme, globex] }], new Map(), new Map())
+
+const acmeKey = acme.keys[0]?.sha256
+const ask = (claims: Partial<Claims>): Identity =>
+  identify({ keyHash: undefined, host: undefined, tenantId: undefined, ...claims }, table, 'tenantry.test', (left, right) => left === right)
+
+const accepted: Identity = { kind: 'tenant', route: acme, key: 'web' }
+
+describe('a key decides, host and header narrow', () => {
+  test.each([
+    ['no host', undefined],
+    ['an address', '127.0.0.1:8080'],
+    ['an IPv6 address', '[::1]:8080'],
+    ['the base domain itself', 'tenantry.test'],
+    ['a load balancer', 'lb.internal'],
+    ['its own name', 'acme.tenantry.test'],
+    ['its own name with a port', 'acme.tenantry.test:8080'],
+    ['its own name in upper case', 'ACME.Tenantry.TEST'],
+    ['its own name with a trailing dot', 'acme.tenantry.test.:80'],
+    ['a host it lists', 'Tasks.Acme.Example'],
+  ])('TI-03: %s is fine', (_, host) => {
+    expect(ask({ keyHash: acmeKey, host })).toEqual(accepted)
+  })
+
+  test.each([
+    ['another tenant by name', 'globex.tenantry.test', 'conflict'],
+    ['a tenant nobody knows', 'initech.tenantry.test', 'unknown-host'],
+    ['two labels', 'a.acme.tenantry.test', 'unknown-host'],
+    ['an empty label', '.tenantry.test', 'unknown-host'],
+  ])('TI-02: %s in the host is refused', (_, host, kind) => {
+    expect(ask({ keyHash: acmeKey, host })).toEqual({ kind })
+  })
+
+  test('TI-03: a name that only ends like the base domain names nobody', () => {
+    expect(ask({ keyHash: acmeKey, host: 'globextenantry.test' })).toEqual(accepted)
+  })
+
+  test('TI-01: X-Tenant-ID only narrows', () => {
+    expect(ask({ keyHash: acmeKey, tenantId: 'acme' })).toEqual(accepted)
+    expect(ask({ keyHash: acmeKey, tenantId: 'globex' })).toEqual({ kind: 'conflict' })
+    expect(ask({ keyHash: acmeKey, tenantId: '' })).toEqual({ kind: 'conflict' })
+    expect(ask({ tenantId: 'acme' })).toEqual({ kind: 'no-credential' })
+  })
+
+  test('a host alone opens nothing, and an unknown key is unknown on every host', () => {
+    expect(ask({ host: 'acme.tenantry.test' })).toEqual({ kind: 'no-credential' })
+    expect(ask({ keyHash: 'c'.repeat(64), host: 'acme.tenantry.test' })).toEqual({ kind: 'unknown-key' })
+  })
+})

@@ -1,0 +1,66 @@
+import type { Route } from '../../config/routing.ts'
+
+/** What a request says about whose it is. */
+export type Claims = {
+  /** SHA-256 of the API key in hex; undefined: no key was sent. */
+  keyHash: string | undefined
+  /** The `Host` header as sent. */
+  host: string | undefined
+  /** `X-Tenant-ID` as sent. */
+  tenantId: string | undefined
+}
+
+/** What identification needs of the routing table. */
+export type Directory = {
+  byKey: ReadonlyMap<string, { route: Route; name: string; sha256: string }>
+  byHost: ReadonlyMap<string, Route>
+  byId: ReadonlyMap<string, Route>
+}
+
+/** Whose request it is; `unknown` may be answered otherwise by a newer table. */
+export type Identity =
+  | { kind: 'tenant'; route: Route; key: string }
+  | { kind: 'no-credential' }
+  | { kind: 'unknown-key' }
+  | { kind: 'unknown-host' }
+  | { kind: 'conflict' }
+
+/**
+ * Works out the tenant. The key decides; the host name and `X-Tenant-ID` only narrow: one that names another tenant, or a tenant
+ * that is not known, is a conflict and opens nothing. `equal` compares two hashes in a time that does not depend on them.
+ */
+export function identify(
+  claims: Claims,
+  directory: Directory,
+  baseDomain: string,
+  equal: (left: string, right: string) => boolean,
+): Identity {
+  if (claims.keyHash === undefined) return { kind: 'no-credential' }
+  const known = directory.byKey.get(claims.keyHash)
+  if (known === undefined || !equal(known.sha256, claims.keyHash)) return { kind: 'unknown-key' }
+  if (claims.tenantId !== undefined && claims.tenantId !== known.route.id) return { kind: 'conflict' }
+  const named = namedBy(claims.host, directory, baseDomain)
+  if (named === 'nobody' || named === known.route) return { kind: 'tenant', route: known.route, key: known.name }
+  return { kind: named === 'unknown' ? 'unknown-host' : 'conflict' }
+}
+
+/**
+ * Whom a host name names. A name under the base domain always means a tenant: exactly one label, `<tenant>.<base domain>`. Any
+ * other name means one only when a tenant lists it: the address of a load balancer names nobody.
+ */
+function namedBy(host: string | undefined, directory: Directory, baseDomain: string): Route | 'nobody' | 'unknown' {
+  if (host === undefined) return 'nobody'
+  const name = normalizeHost(host)
+  const listed = directory.byHost.get(name)
+  if (listed !== undefined) return listed
+  if (!name.endsWith(`.${baseDomain}`)) return 'nobody'
+  return directory.byId.get(name.slice(0, -baseDomain.length - 1)) ?? 'unknown'
+}
+
+/** A `Host` header as a name: lower case, without port and trailing dot. */
+export function normalizeHost(host: string): string {
+  const lower = host.toLowerCase()
+  const colon = lower.startsWith('[') ? -1 : lower.lastIndexOf(':')
+  const name = colon === -1 ? lower : lower.slice(0, colon)
+  return name.endsWith('.') ? name.slice(0, -1) : name
+}
