@@ -38,6 +38,7 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           exclude: elsewhere,
+          globalSetup: ['test/platform.ts'],
           maxWorkers: 1,
           testTimeout: 180_000,
           hookTimeout: 900_000,

@@ -1,0 +1,78 @@
+import { expect, test } from 'vitest'
+import { apply, ask, createTenant, eventually, kubectl, replicas, tenantYaml, token } from './platform.ts'
+
+test('the samples are Ready after make up, one on each shard', async () => {
+  const list = await kubectl(['get', 'tenants', '-o', 'jsonpath={range .items[*]}{.status.shard} {.status.phase}{"\\n"}{end}'])
+  const lines = list.trim().split('\n')
+  expect(new Set(lines)).toEqual(new Set(['shard-a Ready', 'shard-b Ready']))
+})
+
+test('from apply to a served request: Ready means that every replica serves the very next one', async () => {
+  for (const round of [1, 2, 3]) {
+    const key = await createTenant(`prompt-${round}`, round % 2 === 0 ? 'shard-a' : 'shard-b')
+    const replies = await Promise.all(replicas.map((base) => ask(base, key, 'GET', '/v1/tasks')))
+    expect(replies.map((reply) => reply.status)).toEqual([200, 200])
+  }
+})
+
+test('a task goes from create to statistics through NATS, on both replicas', async () => {
+  const key = await createTenant('journey', 'shard-a')
+  const [one, other] = replicas
+  const created = await ask(one, key, 'POST', '/v1/tasks', { title: 'Write the report', priority: 'high', tags: ['q4'] })
+  expect(created.status).toBe(201)
+  const path = created.headers.get('location') ?? ''
+  expect(path).toBe(`/v1/tasks/${created.body.id}`)
+  expect(created.headers.get('etag')).toBe('"1"')
+
+  expect((await ask(other, key, 'GET', path)).body).toEqual(created.body)
+  expect((await ask(other, key, 'PATCH', path, { status: 'in_progress' })).body).toMatchObject({ status: 'in_progress', version: 2 })
+  expect((await ask(one, key, 'POST', `${path}/complete`)).body).toMatchObject({ status: 'completed', version: 3 })
+  expect((await ask(one, key, 'GET', '/v1/tasks?status=completed&tag=q4')).body).toMatchObject({
+    items: [{ id: created.body.id }],
+    nextCursor: null,
+  })
+
+  for (const base of replicas) {
+    await eventually(async () => {
+      const statistics = await ask(base, key, 'GET', '/v1/tasks/statistics')
+      expect(statistics.body).toMatchObject({
+        total: 1,
+        completed: 1,
+        pending: 0,
+        overdue: 0,
+        byPriority: { high: 1 },
+        byStatus: { completed: 1 },
+      })
+    })
+  }
+
+  expect((await ask(other, key, 'DELETE', path)).status).toBe(204)
+  expect((await ask(other, key, 'GET', path)).status).toBe(404)
+  await eventually(async () => expect((await ask(one, key, 'GET', '/v1/tasks/statistics')).body).toMatchObject({ total: 0, completed: 0 }))
+})
+
+test('a Tenant that names a Shard which does not exist says so, and heals when it appears', async () => {
+  await apply(tenantYaml('early', { shardRef: { name: 'shard-late' }, apiKeys: [{ name: 'main' }] }))
+  await eventually(async () =>
+    expect(await kubectl(['get', 'tenant', 'early', '-o', 'jsonpath={.status.conditions[?(@.type=="Placed")].status}'])).toBe('False'),
+  )
+  const shard = JSON.parse(await kubectl(['get', 'shard', 'shard-b', '-o', 'json']))
+  const database = { ...shard.spec.endpoint, database: 'late' }
+  await apply(
+    JSON.stringify({ ...shard, metadata: { name: 'shard-late' }, status: undefined, spec: { ...shard.spec, endpoint: database } }),
+  )
+  await kubectl(['wait', '--for=condition=Ready', 'tenant/early', '--timeout=60s'])
+  expect((await ask(replicas[0], await token('early', 'main'), 'POST', '/v1/tasks', { title: 'late but here' })).status).toBe(201)
+})
+
+test('deleting keeps the data by default and says so; Delete leaves nothing', async () => {
+  const kept = await createTenant('kept', 'shard-a')
+  const gone = await createTenant('gone', 'shard-a', { deletionPolicy: 'Delete' })
+  const events = () =>
+    kubectl(['get', 'events', '-o', 'jsonpath={range .items[*]}{.involvedObject.name}{.regarding.name} {.message}{.note}{"\\n"}{end}'])
+  await kubectl(['delete', 'tenant', 'kept', 'gone', '--timeout=60s'])
+  for (const key of [kept, gone])
+    for (const base of replicas) await eventually(async () => expect((await ask(base, key, 'GET', '/v1/tasks')).status).toBe(401), 5)
+  await eventually(async () => expect(await events()).toMatch(/^kept .*(kept|retain)/im))
+  for (const name of ['kept', 'gone']) await expect(kubectl(['get', 'secret', `${name}-apikey-main`])).rejects.toThrow(/not found/i)
+})
