@@ -1,0 +1,204 @@
+import { channel } from 'node:diagnostics_channel'
+import { type Clock, sleep, systemClock } from '../loop/clock.ts'
+import { deadline } from '../loop/deadline.ts'
+import type { Logger } from '../loop/logger.ts'
+import { isStatus } from './api-error.ts'
+import type { Client } from './client.ts'
+import { LEASES, type Lease } from './object.ts'
+
+/** How to hold a Lease; the defaults are those of Kubernetes' own controllers. */
+export type LeaseOptions = {
+  client: Client
+  namespace: string
+  name: string
+  /** Who holds it: another word for each process, also for two runs of the same pod. */
+  identity: string
+  /** How long others wait for a holder that says nothing (15 s). Whole seconds. */
+  durationMs?: number
+  /** A holder that could not renew for so long counts the Lease as lost (10 s). Must be shorter than the duration. */
+  renewDeadlineMs?: number
+  /** Between two looks or renewals (2 s). */
+  retryMs?: number
+  /** Ends the waiting for the Lease. A Lease that is held is given back by `release` alone. */
+  signal: AbortSignal
+  log: Logger
+  clock?: Clock
+}
+
+/** A Lease that is held. */
+export type HeldLease = {
+  /** Aborts when the Lease is lost: whatever only a leader may do must end now, and the process with it. Not by `release`. */
+  lost: AbortSignal
+  /** Stops renewing and gives the Lease back, so that another takes over at once. Call it after the work has ended. Never rejects. */
+  release: () => Promise<void>
+}
+
+/** Who leads: `{ name, identity, leading }`, when it is won, lost or released. */
+export const leaderChannel = channel('tenantry:leader')
+
+/** The reason of `lost`. */
+export class LeaseLost extends Error {
+  constructor(why: string) {
+    super(`the lease is lost: ${why}`)
+    this.name = 'LeaseLost'
+  }
+}
+
+/** Of one write, when others write too. */
+const MAX_TRIES = 3
+
+type Attempt = { held: true; lease: Lease } | { held: false; holder: string }
+
+/**
+ * Waits until this process holds the Lease and keeps it. Clocks of different machines are never compared: a candidate waits until the
+ * record has not changed for its duration by the candidate's own monotonic clock, and a holder gives up when its last success began
+ * `renewDeadlineMs` ago by its own: before any candidate can have waited long enough. Rejects with the signal's reason when that aborts first.
+ */
+export async function holdLease(options: LeaseOptions): Promise<HeldLease> {
+  const { name, identity, retryMs = 2_000, signal, log, clock = systemClock } = options
+  const election = candidate(options, clock)
+  while (!signal.aborted) {
+    const startedAt = clock.now()
+    try {
+      const attempt = await election.attempt(signal)
+      if (attempt.held) {
+        log.info({ lease: name, identity }, 'the lease is held')
+        return keep(options, clock, election, { lease: attempt.lease, at: startedAt })
+      }
+    } catch (error) {
+      if (!signal.aborted) log.warn({ lease: name, identity, err: error }, 'the lease could not be looked at')
+    }
+    await sleep(retryMs * (1 + 0.2 * Math.random()), signal, clock)
+  }
+  throw signal.reason
+}
+
+type Candidate = { attempt: (signal: AbortSignal, mine?: Lease) => Promise<Attempt> }
+
+function candidate(
+  { client, namespace, name, identity, durationMs = 15_000, renewDeadlineMs = 10_000 }: LeaseOptions,
+  clock: Clock,
+): Candidate {
+  let observed: { record: string; at: number } | undefined
+
+  /** True when the holder has been silent for its whole duration, as seen from here. */
+  function expired({ spec }: Lease): boolean {
+    const record = JSON.stringify(spec)
+    if (observed?.record !== record) observed = { record, at: clock.now() }
+    const validMs = spec.leaseDurationSeconds === undefined ? durationMs : spec.leaseDurationSeconds * 1000
+    return clock.now() - observed.at >= validMs
+  }
+
+  function specFor(before: Lease | undefined): Lease['spec'] {
+    const now = `${new Date().toISOString().slice(0, -1)}000Z`
+    const mine = before?.spec.holderIdentity === identity
+    return {
+      holderIdentity: identity,
+      leaseDurationSeconds: Math.ceil(durationMs / 1000),
+      acquireTime: mine ? (before.spec.acquireTime ?? now) : now,
+      renewTime: now,
+      leaseTransitions: (before?.spec.leaseTransitions ?? 0) + (mine || before === undefined ? 0 : 1),
+    }
+  }
+
+  async function write(before: Lease | undefined, signal: AbortSignal, tries = 1): Promise<Attempt> {
+    try {
+      return { held: true, lease: await put(before, signal) }
+    } catch (error) {
+      if (tries === MAX_TRIES || !(isStatus(error, 409) || isStatus(error, 404))) throw error
+    }
+    // Someone was faster, or an earlier write of ours went through and its answer was lost. In the second case write
+    // again: only a success that began now may move the fence.
+    const now = await client.get(LEASES, namespace, name, { signal })
+    if (now === undefined || now.spec.holderIdentity === identity) return write(now, signal, tries + 1)
+    expired(now)
+    return { held: false, holder: now.spec.holderIdentity ?? '' }
+  }
+
+  function put(before: Lease | undefined, signal: AbortSignal): Promise<Lease> {
+    const spec = specFor(before)
+    if (before === undefined) return client.create(LEASES, namespace, { metadata: { name }, spec }, { signal })
+    const { uid, resourceVersion } = before.metadata
+    return client.patch(LEASES, namespace, name, { metadata: { uid, resourceVersion }, spec }, { signal })
+  }
+
+  return {
+    attempt: async (signal, mine) => {
+      using limit = deadline(`lease ${name}`, renewDeadlineMs, signal, clock)
+      if (mine !== undefined) return write(mine, limit.signal)
+      const lease = await client.get(LEASES, namespace, name, { signal: limit.signal })
+      const free = lease === undefined || !lease.spec.holderIdentity || lease.spec.holderIdentity === identity || expired(lease)
+      return free ? write(lease, limit.signal) : { held: false, holder: lease.spec.holderIdentity ?? '' }
+    },
+  }
+}
+
+function keep(options: LeaseOptions, clock: Clock, election: Candidate, won: { lease: Lease; at: number }): HeldLease {
+  const { client, namespace, name, identity, renewDeadlineMs = 10_000, retryMs = 2_000, log } = options
+  const lost = new AbortController()
+  const stop = new AbortController()
+  let { lease, at } = won
+  let cancelFence = () => {}
+
+  function lose(why: string): void {
+    if (stop.signal.aborted) return
+    log.error({ lease: name, identity }, `the lease is lost: ${why}`)
+    finish()
+    lost.abort(new LeaseLost(why))
+  }
+
+  function finish(): void {
+    cancelFence()
+    stop.abort()
+    leaderChannel.publish({ name, identity, leading: false })
+  }
+
+  /** Independent of the calls: a renewal that hangs does not keep the fence from falling. */
+  function fence(): void {
+    cancelFence()
+    cancelFence = clock.after(Math.max(0, at + renewDeadlineMs - clock.now()), () => lose(`not renewed for ${renewDeadlineMs} ms`))
+  }
+
+  async function renew(): Promise<void> {
+    const startedAt = clock.now()
+    const attempt = await election.attempt(stop.signal, lease)
+    if (!attempt.held) return lose(`it is held by '${attempt.holder}'`)
+    lease = attempt.lease
+    at = startedAt
+    if (!stop.signal.aborted) fence()
+  }
+
+  async function renewForever(): Promise<void> {
+    while (!stop.signal.aborted) {
+      await sleep(retryMs, stop.signal, clock)
+      if (stop.signal.aborted) return
+      try {
+        await renew()
+      } catch (error) {
+        if (!stop.signal.aborted) log.warn({ lease: name, identity, err: error }, 'the lease could not be renewed')
+      }
+    }
+  }
+
+  async function release(): Promise<void> {
+    if (stop.signal.aborted) return
+    finish()
+    await renewing
+    using limit = deadline(`release of ${name}`, renewDeadlineMs, undefined, clock)
+    try {
+      const now = await client.get(LEASES, namespace, name, { signal: limit.signal })
+      if (now?.spec.holderIdentity !== identity) return
+      const { uid, resourceVersion } = now.metadata
+      const spec = { holderIdentity: '', leaseDurationSeconds: 1 }
+      await client.patch(LEASES, namespace, name, { metadata: { uid, resourceVersion }, spec }, { signal: limit.signal })
+      log.info({ lease: name, identity }, 'the lease is released')
+    } catch (error) {
+      log.warn({ lease: name, identity, err: error }, 'the lease could not be released; others wait for its end')
+    }
+  }
+
+  leaderChannel.publish({ name, identity, leading: true })
+  fence()
+  const renewing = renewForever()
+  return { lost: lost.signal, release }
+}

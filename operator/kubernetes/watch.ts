@@ -1,0 +1,163 @@
+import { channel } from 'node:diagnostics_channel'
+import { type Backoff, backoffDelay } from '../loop/backoff.ts'
+import { type Clock, sleep, systemClock } from '../loop/clock.ts'
+import { deadline } from '../loop/deadline.ts'
+import type { Logger } from '../loop/logger.ts'
+import { isStatus } from './api-error.ts'
+import type { Client } from './client.ts'
+import type { AnyObject, Resource } from './object.ts'
+import type { WatchEvent } from './watch-stream.ts'
+
+/** What the API server has of one resource in one namespace, as far as this process has heard. Never change an object out of it. */
+export type Store<O extends AnyObject> = {
+  get: (name: string) => O | undefined
+  list: () => O[]
+  /** Resolves when the first list is in; rejects only when the signal aborts before. */
+  synced: Promise<void>
+  /** Milliseconds since the API server last gave a sign of life for this watch: how old the store may be. */
+  age: () => number
+}
+
+/** How a watch runs; times are milliseconds. */
+export type WatchOptions = {
+  labelSelector?: string
+  fieldSelector?: string
+  /** Told of every name that was added, changed or deleted. What it throws is logged. */
+  onChange: (name: string) => void
+  /** The server ends each watch after so many seconds (30), and it is resumed where it ended. */
+  timeoutSeconds?: number
+  /** A watch that has brought not one byte for so long is given up (40 s). Must be longer than `timeoutSeconds`. */
+  idleMs?: number
+  backoff?: Backoff
+  signal: AbortSignal
+  log: Logger
+  clock?: Clock
+}
+
+/**
+ * What happens to watches: `{ resource, event, reason }`. `event` is `listed` (reason `start` or `expired`), or `restarted` with the
+ * error's name or HTTP status as reason. A watch that ends because its time is over is no event.
+ */
+export const watchChannel = channel('tenantry:watch')
+
+/** A stream that ends sooner than this without an event has failed, whatever it says. */
+const SHORT_MS = 1_000
+
+/**
+ * Keeps a store of a resource's objects in a namespace: lists once, then watches from there, and lists again, with a diff, only when the
+ * server no longer has the history (410). Whatever else goes wrong, the watch is resumed after a jittered backoff, for ever.
+ *
+ * How long it may be blind: bookmarks come about once a minute only, so the server is asked to end each watch after `timeoutSeconds` and
+ * a silence of `idleMs` means the connection is dead. A change is seen at the latest `idleMs` after the connection died, plus the time to
+ * connect again (40 s and one backoff of at most 1 s). While all is well, `age` stays below `timeoutSeconds` and a little.
+ */
+export function watch<O extends AnyObject>(client: Client, resource: Resource<O>, namespace: string, options: WatchOptions): Store<O> {
+  const { signal, log, clock = systemClock, timeoutSeconds = 30, idleMs = 40_000 } = options
+  const { backoff = { baseMs: 500, capMs: 30_000, jitter: 0.5 }, onChange, labelSelector, fieldSelector } = options
+  const objects = new Map<string, O>()
+  const { promise: synced, resolve: resolveSynced, reject: rejectSynced } = Promise.withResolvers<void>()
+  const about = { resource: resource.plural, namespace }
+  let version: string | undefined
+  let reason = 'start'
+  let failures = 0
+  let aliveAt = clock.now()
+
+  function alive(): void {
+    aliveAt = clock.now()
+  }
+
+  async function run(): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        if (version === undefined) version = await relist()
+        await follow(version)
+      } catch (error) {
+        if (!signal.aborted) await recover(error)
+      }
+    }
+    rejectSynced(signal.reason)
+  }
+
+  async function recover(error: unknown): Promise<void> {
+    failures += 1
+    if (isStatus(error, 410)) {
+      version = undefined
+      reason = 'expired'
+    }
+    const delayMs = backoffDelay(backoff, failures, Math.random)
+    watchChannel.publish({ resource: resource.plural, event: 'restarted', reason: reasonOf(error) })
+    log.warn({ ...about, err: error, failures, delayMs, ageMs: clock.now() - aliveAt }, 'a watch failed and is resumed')
+    await sleep(delayMs, signal, clock)
+  }
+
+  async function relist(): Promise<string> {
+    const { items, resourceVersion } = await client.list(resource, namespace, { labelSelector, fieldSelector, signal })
+    alive()
+    const names = new Set(items.map((item) => item.metadata.name))
+    for (const name of [...objects.keys()]) if (!names.has(name)) remove(name)
+    for (const item of items) put(item)
+    watchChannel.publish({ resource: resource.plural, event: 'listed', reason })
+    resolveSynced()
+    return resourceVersion
+  }
+
+  async function follow(resourceVersion: string): Promise<void> {
+    using idle = deadline(`watch of ${resource.plural}`, idleMs, signal, clock)
+    const since = clock.now()
+    let seen = 0
+    const onData = () => {
+      alive()
+      idle.extend()
+    }
+    const request = { labelSelector, fieldSelector, resourceVersion, timeoutSeconds, signal: idle.signal, onData }
+    for await (const event of client.watch(resource, namespace, request)) {
+      take(event)
+      seen += 1
+      failures = 0
+    }
+    if (seen === 0 && clock.now() - since < SHORT_MS) throw new ShortWatch()
+    failures = 0
+  }
+
+  function take({ type, object }: WatchEvent<O>): void {
+    if (type === 'DELETED') remove(object.metadata.name)
+    else if (type !== 'BOOKMARK') put(object)
+    version = object.metadata.resourceVersion
+  }
+
+  function put(object: O): void {
+    const { name, uid, resourceVersion } = object.metadata
+    const before = objects.get(name)?.metadata
+    if (before?.uid === uid && before.resourceVersion === resourceVersion) return
+    objects.set(name, object)
+    tell(name)
+  }
+
+  function remove(name: string): void {
+    if (objects.delete(name)) tell(name)
+  }
+
+  function tell(name: string): void {
+    try {
+      onChange(name)
+    } catch (error) {
+      log.error({ ...about, name, err: error }, 'a change could not be handed on')
+    }
+  }
+
+  synced.catch(() => {})
+  void run()
+  return { get: (name) => objects.get(name), list: () => [...objects.values()], synced, age: () => clock.now() - aliveAt }
+}
+
+class ShortWatch extends Error {
+  constructor() {
+    super('the watch ended at once without an event')
+    this.name = 'ShortWatch'
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof Error) return 'status' in error ? String(error.status) : error.name
+  return 'Unknown'
+}
