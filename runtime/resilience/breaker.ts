@@ -1,0 +1,70 @@
+import { channel } from 'node:diagnostics_channel'
+import { CircuitState, ConsecutiveBreaker, circuitBreaker, ExponentialBackoff, handleWhen, isBrokenCircuitError } from 'cockatiel'
+
+/** 0 closed, 1 half-open, 2 open: the value of `tenantry_breaker_state`. */
+export type BreakerState = 0 | 1 | 2
+
+/** Told on `tenantry:breaker` whenever a breaker changes, and once when it is made. */
+export type BreakerChange = { dependency: string; state: BreakerState }
+
+export type BreakerOptions = {
+  /** So many counted failures in a row open it. */
+  failures: number
+  /** Milliseconds until the first probe; doubles up to eight times that while probes fail. */
+  halfOpenAfter: number
+  /** Which errors say that the dependency is away. Everything else proves that it answers. */
+  counts: (error: unknown) => boolean
+}
+
+/** Keeps work away from a dependency that is down. */
+export type Breaker = {
+  /** Does the work, or throws `DependencyDown` at once while the breaker is open or another caller's probe is under way. */
+  run: <T>(work: () => Promise<T>) => Promise<T>
+  state: () => BreakerState
+}
+
+/** The breaker is open: nothing was tried. */
+export class DependencyDown extends Error {
+  readonly dependency: string
+  /** Seconds. */
+  readonly retryAfter: number
+
+  constructor(dependency: string, retryAfter: number, cause?: unknown) {
+    super(`${dependency} is down`, { cause })
+    this.name = 'DependencyDown'
+    this.dependency = dependency
+    this.retryAfter = retryAfter
+  }
+}
+
+const changes = channel('tenantry:breaker')
+
+/** A breaker for one dependency, such as `shard/shard-a` or `redis`. */
+export function createBreaker(dependency: string, options: BreakerOptions): Breaker {
+  const policy = circuitBreaker(handleWhen(options.counts), {
+    halfOpenAfter: new ExponentialBackoff({ initialDelay: options.halfOpenAfter, maxDelay: options.halfOpenAfter * 8 }),
+    breaker: new ConsecutiveBreaker(options.failures),
+  })
+  const retryAfter = Math.max(1, Math.ceil(options.halfOpenAfter / 1000))
+  const state = (): BreakerState => stateOf(policy.state)
+  const announce = () => changes.publish({ dependency, state: state() } satisfies BreakerChange)
+  policy.onStateChange(announce)
+  announce()
+  return {
+    state,
+    run: async (work) => {
+      // Cockatiel lets the others wait for the probe; a caller is better served by an answer now.
+      if (policy.state === CircuitState.HalfOpen) throw new DependencyDown(dependency, retryAfter)
+      try {
+        return await policy.execute(work)
+      } catch (error) {
+        throw isBrokenCircuitError(error) ? new DependencyDown(dependency, retryAfter, error) : error
+      }
+    },
+  }
+}
+
+function stateOf(state: CircuitState): BreakerState {
+  if (state === CircuitState.Closed) return 0
+  return state === CircuitState.HalfOpen ? 1 : 2
+}

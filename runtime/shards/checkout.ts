@@ -1,0 +1,95 @@
+import { Pool, type PoolClient } from 'pg'
+import { TenantryError } from '../errors.ts'
+import { withDeadline } from '../resilience/deadline.ts'
+import { type Step, sendBundle } from './bundle.ts'
+import { clientConfig, type Login, type SessionSettings } from './endpoint.ts'
+import { ConnectionLost, isRefusal } from './failure.ts'
+import { PreparedStatements } from './prepared.ts'
+import type { Row } from './statement.ts'
+
+/** Sends steps inside the transaction. */
+export type Send = (steps: readonly Step[]) => Promise<Row[][]>
+
+const COMMIT: Step = { key: 'commit', text: () => 'COMMIT', values: [] }
+
+/** A few connections for transactions that think between their statements. */
+export class CheckoutPool {
+  readonly #pool: Pool
+  readonly #settings: SessionSettings
+  readonly #prepared = new WeakMap<PoolClient, PreparedStatements>()
+
+  constructor(login: Login, settings: SessionSettings) {
+    this.#settings = settings
+    this.#pool = new Pool({ ...clientConfig(login, settings), max: settings.interactive })
+    // A connection that breaks while idle is already out of the pool.
+    this.#pool.on('error', () => undefined)
+  }
+
+  get counts(): { idle: number; busy: number; waiting: number } {
+    const { totalCount, idleCount, waitingCount } = this.#pool
+    return { idle: idleCount, busy: totalCount - idleCount, waiting: waitingCount }
+  }
+
+  /**
+   * Runs `work` in a transaction that `begin` opens, and commits. After any error the connection is destroyed: one whose
+   * state is in doubt never serves anybody else.
+   */
+  async transaction<T>(begin: readonly Step[], work: (send: Send) => Promise<T>): Promise<T> {
+    const client = await this.#checkOut()
+    const lost = new AbortController()
+    const onError = (error: Error) => lost.abort(new ConnectionLost(error))
+    client.on('error', onError)
+    let failure: unknown = new ConnectionLost('the transaction did not end')
+    try {
+      const result = await this.#run(client, begin, work, lost.signal)
+      failure = undefined
+      return result
+    } catch (error) {
+      failure = error
+      throw error
+    } finally {
+      client.release(failure === undefined ? undefined : true)
+      client.removeListener('error', onError)
+    }
+  }
+
+  /** Ends the connections when they are back. */
+  close(): Promise<void> {
+    return this.#pool.end()
+  }
+
+  async #run<T>(client: PoolClient, begin: readonly Step[], work: (send: Send) => Promise<T>, lost: AbortSignal): Promise<T> {
+    const prepared = this.#preparedOf(client)
+    let over = false
+    const send: Send = (steps) => {
+      if (over) return Promise.reject(new Error('the transaction is over'))
+      return withDeadline(this.#settings.deadline, () => sendBundle(client, prepared, steps), lost)
+    }
+    try {
+      await send(begin)
+      const result = await work(send)
+      await send([COMMIT])
+      return result
+    } finally {
+      over = true
+    }
+  }
+
+  async #checkOut(): Promise<PoolClient> {
+    const isFull = this.#pool.totalCount >= this.#settings.interactive && this.#pool.idleCount === 0
+    try {
+      return await this.#pool.connect()
+    } catch (error) {
+      if (isFull && !isRefusal(error)) throw new TenantryError('overloaded', 'Too much is going on.', { retryAfter: 1, cause: error })
+      throw new ConnectionLost(error)
+    }
+  }
+
+  #preparedOf(client: PoolClient): PreparedStatements {
+    const known = this.#prepared.get(client)
+    if (known !== undefined) return known
+    const prepared = new PreparedStatements(this.#settings.prepared)
+    this.#prepared.set(client, prepared)
+    return prepared
+  }
+}

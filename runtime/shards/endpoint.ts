@@ -1,0 +1,64 @@
+import { type ClientConfig, types as pgTypes, TypeOverrides } from 'pg'
+import type { Credentials, ShardEndpoint } from '../../config/routing.ts'
+
+/** Where a Shard is and how to log in. */
+export type Login = { endpoint: ShardEndpoint; credentials: Credentials }
+
+/** Sizes and times of a Shard's connections; times in milliseconds. */
+export type SessionSettings = {
+  /** Shared connections for reads and command bundles. */
+  pipelined: number
+  /** Connections for interactive transactions. */
+  interactive: number
+  /** Statements each connection keeps prepared. */
+  prepared: number
+  connectTimeout: number
+  /** Postgres ends a statement after this; less than the deadline, so that one slow statement does not cost the connection. */
+  statementTimeout: number
+  /** A caller is answered after this in any case. */
+  deadline: number
+}
+
+export const DEFAULT_SESSION: SessionSettings = {
+  pipelined: 5,
+  interactive: 3,
+  prepared: 500,
+  connectTimeout: 2_000,
+  statementTimeout: 4_000,
+  deadline: 5_000,
+}
+
+/** True when both lead to the same server with the same login. */
+export function sameLogin(a: Login, b: Login): boolean {
+  if (a.endpoint === b.endpoint && a.credentials === b.credentials) return true
+  return JSON.stringify([a.endpoint, a.credentials]) === JSON.stringify([b.endpoint, b.credentials])
+}
+
+/** pg's configuration of one connection. With `verify-full` the chain and the host name are checked. */
+export function clientConfig({ endpoint, credentials }: Login, settings: SessionSettings): ClientConfig {
+  return {
+    host: endpoint.host,
+    port: endpoint.port,
+    database: endpoint.database,
+    user: credentials.username,
+    password: credentials.password,
+    ssl: tls(endpoint, credentials),
+    application_name: 'tenantry-runtime',
+    connectionTimeoutMillis: settings.connectTimeout,
+    statement_timeout: settings.statementTimeout,
+    lock_timeout: settings.statementTimeout,
+    idle_in_transaction_session_timeout: settings.deadline * 2,
+    keepAlive: true,
+    types,
+  }
+}
+
+function tls(endpoint: ShardEndpoint, credentials: Credentials): ClientConfig['ssl'] {
+  if (endpoint.tls === 'disable') return false
+  if (endpoint.tls === 'require') return { rejectUnauthorized: false }
+  return credentials.ca === undefined ? { rejectUnauthorized: true } : { rejectUnauthorized: true, ca: credentials.ca }
+}
+
+// Positions and counts are far below 2^53.
+const types = new TypeOverrides()
+types.setTypeParser(pgTypes.builtins.INT8, Number)

@@ -1,0 +1,78 @@
+import { Client } from 'pg'
+import { type Step, sendBundle } from './bundle.ts'
+import { clientConfig, type Login, type SessionSettings } from './endpoint.ts'
+import { ConnectionLost } from './failure.ts'
+import { PreparedStatements } from './prepared.ts'
+import type { Row } from './statement.ts'
+
+type Open = { client: Client; prepared: PreparedStatements }
+
+/**
+ * One shared connection: bundles of all callers go out as they come and are answered in order. It is opened by the first
+ * bundle, and again by the next one after it was lost.
+ */
+export class PipelinedConnection {
+  readonly #login: Login
+  readonly #settings: SessionSettings
+  #open: Open | undefined
+  #opening: Promise<Open> | undefined
+  #waiting = 0
+  #lastAnswer = 0
+
+  constructor(login: Login, settings: SessionSettings) {
+    this.#login = login
+    this.#settings = settings
+  }
+
+  get isOpen(): boolean {
+    return this.#open !== undefined
+  }
+
+  /** Sends the steps as one bundle. Throws `ConnectionLost` or what Postgres said. */
+  async send(steps: readonly Step[]): Promise<Row[][]> {
+    const { client, prepared } = this.#open ?? (await this.#connect())
+    if (this.#waiting === 0) this.#lastAnswer = Date.now()
+    this.#waiting += 1
+    try {
+      return await sendBundle(client, prepared, steps)
+    } finally {
+      this.#waiting -= 1
+      this.#lastAnswer = Date.now()
+    }
+  }
+
+  /** Gives the connection up when it has answered nobody for so long: the server is gone without a word, or stuck. */
+  dropIfSilent(milliseconds: number): void {
+    if (this.#waiting > 0 && Date.now() - this.#lastAnswer >= milliseconds) this.#open?.client.connection.stream.destroy()
+  }
+
+  /** Ends the connection when the last answer is in. */
+  async close(): Promise<void> {
+    const open = this.#open ?? (await this.#opening?.catch(() => undefined))
+    await open?.client.end()
+  }
+
+  #connect(): Promise<Open> {
+    this.#opening ??= this.#establish().finally(() => {
+      this.#opening = undefined
+    })
+    return this.#opening
+  }
+
+  async #establish(): Promise<Open> {
+    const client = new Client({ ...clientConfig(this.#login, this.#settings), pipeline: true })
+    const open = { client, prepared: new PreparedStatements(this.#settings.prepared) }
+    const lost = () => {
+      if (this.#open === open) this.#open = undefined
+    }
+    client.on('error', lost)
+    client.on('end', lost)
+    try {
+      await client.connect()
+    } catch (error) {
+      throw new ConnectionLost(error)
+    }
+    this.#open = open
+    return open
+  }
+}

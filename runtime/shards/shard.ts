@@ -1,0 +1,73 @@
+import { channel } from 'node:diagnostics_channel'
+import { type Breaker, createBreaker } from '../resilience/breaker.ts'
+import { withDeadline } from '../resilience/deadline.ts'
+import type { Step } from './bundle.ts'
+import { CheckoutPool, type Send } from './checkout.ts'
+import type { Login, SessionSettings } from './endpoint.ts'
+import { isUnavailable } from './failure.ts'
+import { PipelinedConnection } from './pipeline.ts'
+import type { Row } from './statement.ts'
+
+/** Told on `tenantry:pool`: how many connections (or callers, for `waiting`) are in that state. */
+export type PoolChange = { shard: string; state: 'pipelined' | 'idle' | 'busy' | 'waiting'; connections: number }
+
+const changes = channel('tenantry:pool')
+const FAILURES_IN_A_ROW = 3
+const HALF_OPEN_AFTER = 1_000
+
+/** The connections to one Shard under one login, behind the Shard's breaker. */
+export class Shard {
+  readonly login: Login
+  readonly #name: string
+  readonly #settings: SessionSettings
+  readonly #breaker: Breaker
+  readonly #pipelined: readonly PipelinedConnection[]
+  readonly #checkout: CheckoutPool
+
+  constructor(name: string, login: Login, settings: SessionSettings, breaker: Breaker) {
+    this.#name = name
+    this.login = login
+    this.#settings = settings
+    this.#breaker = breaker
+    this.#pipelined = Array.from({ length: settings.pipelined }, () => new PipelinedConnection(login, settings))
+    this.#checkout = new CheckoutPool(login, settings)
+  }
+
+  /** Sends a bundle over the connection that `pin`, any whole number, stands for. */
+  bundle(pin: number, steps: readonly Step[], signal?: AbortSignal): Promise<Row[][]> {
+    const connection = this.#pipelined[pin % this.#pipelined.length]
+    if (connection === undefined) throw new RangeError('a shard needs at least one pipelined connection')
+    const { deadline } = this.#settings
+    return this.#breaker.run(async () => {
+      try {
+        return await withDeadline(deadline, () => connection.send(steps), signal)
+      } catch (error) {
+        if (isUnavailable(error)) connection.dropIfSilent(deadline)
+        throw error
+      }
+    })
+  }
+
+  transaction<T>(begin: readonly Step[], work: (send: Send) => Promise<T>): Promise<T> {
+    return this.#breaker.run(() => this.#checkout.transaction(begin, work))
+  }
+
+  /** Says how the connections stand. */
+  announce(): void {
+    const { idle, busy, waiting } = this.#checkout.counts
+    const pipelined = this.#pipelined.filter((connection) => connection.isOpen).length
+    for (const [state, connections] of Object.entries({ pipelined, idle, busy, waiting })) {
+      changes.publish({ shard: this.#name, state, connections })
+    }
+  }
+
+  /** Waits for what is under way, then ends the connections. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#pipelined.map((connection) => connection.close()), this.#checkout.close()])
+  }
+}
+
+/** The breaker of a Shard; it outlives changes of endpoint and login. */
+export function shardBreaker(name: string): Breaker {
+  return createBreaker(`shard/${name}`, { failures: FAILURES_IN_A_ROW, halfOpenAfter: HALF_OPEN_AFTER, counts: isUnavailable })
+}
