@@ -1,9 +1,18 @@
 import { progressLine, type Tally } from '../tally.ts'
+import { crdFaults } from './crd-types.ts'
+import { importsOf } from './imports.ts'
+import { violations } from './layering.ts'
+import { untidy } from './names.ts'
+import { readSources } from './sources.ts'
 import { run, type Step } from './step.ts'
 
 const STEPS: readonly Step[] = [
   { name: 'format and lint (biome)', faults: () => run('biome', ['check', '--error-on-warnings', '.']) },
   { name: 'types (tsc)', faults: () => run('tsc', ['--project', '.']) },
+  { name: 'layers (test/check/layers.ts)', faults: async () => violations(readSources().filter(isTypeScript).map(importsOf)) },
+  { name: 'dead code and unused dependencies (knip)', faults: () => run('knip', ['--no-progress']) },
+  { name: 'CRDs against their types', faults: () => crdFaults(readSources().filter(({ path }) => /^crds\/\w+\.yaml$/.test(path))) },
+  { name: 'names, lengths, machine paths', faults: async () => readSources().flatMap(untidy) },
 ]
 
 /** Takes every step, also after one has failed, with a line for each and, under it, what is wrong. */
@@ -17,4 +26,8 @@ export async function check(): Promise<Tally> {
     for (const fault of faults) console.log(fault.replaceAll(/^/gm, '       '))
   }
   return tally
+}
+
+function isTypeScript({ path }: { path: string }): boolean {
+  return path.endsWith('.ts')
 }
