@@ -1,0 +1,71 @@
+import type { Request, RequestHandler } from 'express'
+import type { CommandOptions, Outcome } from '../commands/command.ts'
+import { TenantryError } from '../errors.ts'
+import type { Feature } from '../features/feature.ts'
+import type { TenantContext } from '../tenancy/context.ts'
+import { entityTag, expectedVersion } from './conditions.ts'
+import type { Exchange } from './exchange.ts'
+import { parse, readBody } from './input.ts'
+
+/** The one way to change something, as commands/bus gives it. */
+export type CommandExecutor = {
+  execute: (tenant: TenantContext, name: string, input: unknown, options: CommandOptions) => Promise<Outcome>
+}
+
+type AnyCommand = Feature['commands'][number]
+
+/** Carries out one command over HTTP. The tenant is known before the body is read: a stranger's body costs nothing. */
+export function commandHandlers(
+  command: AnyCommand,
+  bus: CommandExecutor,
+  enter: (request: Request) => Exchange,
+  authenticate: (exchange: Exchange) => TenantContext | Promise<TenantContext>,
+  readJson: RequestHandler,
+): RequestHandler[] {
+  const admit: RequestHandler = async (request, _response, next) => {
+    const exchange = enter(request)
+    exchange.route = command.route.path
+    await authenticate(exchange)
+    requireJson(request)
+    next()
+  }
+  const carryOut: RequestHandler = async (request) => {
+    const exchange = enter(request)
+    const tenant = await authenticate(exchange)
+    const input: unknown = parse(command.input, readBody(request.body, request.params))
+    const outcome = await bus.execute(tenant, command.name, input, optionsOf(request, command, input, exchange))
+    answer(exchange, command, outcome)
+  }
+  return [admit, readJson, carryOut]
+}
+
+function requireJson(request: Request): void {
+  if (request.url.includes('?')) {
+    throw new TenantryError('invalid-request', 'This request takes no query string.', {
+      faults: [{ field: 'query', message: 'is not known here' }],
+    })
+  }
+  const hasBody = request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0
+  if (hasBody && request.is('application/json') === false) {
+    throw new TenantryError('unsupported-media-type', 'Send the body as application/json.')
+  }
+}
+
+function optionsOf(request: Request, command: AnyCommand, input: unknown, exchange: Exchange): CommandOptions {
+  const header = request.headers['if-match']
+  if (header !== undefined && command.target(input) === undefined) {
+    throw new TenantryError('precondition-failed', 'If-Match asks for a version of what is not there yet.')
+  }
+  const version = expectedVersion(header)
+  return version === undefined ? { signal: exchange.signal } : { signal: exchange.signal, expectedVersion: version }
+}
+
+function answer(exchange: Exchange, command: AnyCommand, outcome: Outcome): void {
+  if (outcome.body === undefined || command.route.status === 204) {
+    exchange.replyEmpty(204, {})
+    return
+  }
+  const headers: Record<string, string> = { 'content-type': 'application/json', etag: entityTag(outcome.version) }
+  if (command.route.status === 201) headers.location = `${command.route.path}/${outcome.id}`
+  exchange.reply(command.route.status, headers, outcome.body)
+}

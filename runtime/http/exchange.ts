@@ -1,0 +1,83 @@
+import { randomUUID } from 'node:crypto'
+import { channel } from 'node:diagnostics_channel'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { TenantContext } from '../tenancy/context.ts'
+
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/
+
+const begun = channel('tenantry:http.begin')
+const ended = channel('tenantry:http.end')
+
+/** What an ended exchange announces on `tenantry:http.end`. */
+export type ExchangeEnd = { route: string; method: string; status: number; seconds: number }
+
+/** One request and its answer: its id, whose it is, and how long it may take. */
+export class Exchange {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly requestId: string
+  readonly #begunAt = performance.now()
+  readonly #deadline: NodeJS.Timeout
+  #abort: AbortController | undefined
+  #over = false
+  /** The path as it was declared, for metrics: never what the client sent. */
+  route = '(unknown)'
+  tenant: TenantContext | undefined
+
+  constructor(request: IncomingMessage, response: ServerResponse, deadline: number, onDeadline: (exchange: Exchange) => void) {
+    this.request = request
+    this.response = response
+    const sent = request.headers['x-request-id']
+    this.requestId = typeof sent === 'string' && REQUEST_ID.test(sent) ? sent : randomUUID()
+    this.#deadline = setTimeout(() => onDeadline(this), deadline)
+    begun.publish(undefined)
+  }
+
+  /** Aborted when nobody waits for the answer any more. Made when first asked for: most reads need none. */
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController()
+    if (this.#over) this.#abort.abort()
+    return this.#abort.signal
+  }
+
+  /** Ends the work: the caller has left or the deadline is over. */
+  abort(): void {
+    this.#abort?.abort()
+  }
+
+  /** Sends the whole answer; does nothing when one was sent before. */
+  reply(status: number, headers: Record<string, string | number>, body: string): void {
+    if (this.response.headersSent) return
+    this.response.writeHead(status, {
+      'x-request-id': this.requestId,
+      'cache-control': 'private, no-store',
+      'x-content-type-options': 'nosniff',
+      'content-length': Buffer.byteLength(body),
+      ...headers,
+    })
+    this.response.end(body)
+  }
+
+  /** Sends an answer that has no body by its nature (204, 304). */
+  replyEmpty(status: 204 | 304, headers: Record<string, string | number>): void {
+    if (this.response.headersSent) return
+    this.response.writeHead(status, { 'x-request-id': this.requestId, 'cache-control': 'private, no-store', ...headers })
+    this.response.end()
+  }
+
+  /** The connection is done with this exchange. Gives what happened; 499 when the client left before its answer. */
+  end(): ExchangeEnd {
+    clearTimeout(this.#deadline)
+    this.#over = true
+    const answered = this.response.writableFinished
+    if (!answered) this.abort()
+    const end = {
+      route: this.route,
+      method: this.request.method ?? 'GET',
+      status: answered ? this.response.statusCode : 499,
+      seconds: (performance.now() - this.#begunAt) / 1_000,
+    }
+    ended.publish(end)
+    return end
+  }
+}

@@ -1,0 +1,32 @@
+import type { Request, RequestHandler } from 'express'
+import { TenantryError } from '../errors.ts'
+import type { Feature } from '../features/feature.ts'
+import type { QueryBus } from '../queries/bus.ts'
+import type { TenantContext } from '../tenancy/context.ts'
+import { entityTag, isKnown } from './conditions.ts'
+import type { Exchange } from './exchange.ts'
+import { parse, readQuery } from './input.ts'
+
+/** Answers one query over HTTP: 200 with the bytes as Postgres built them, 304 when the caller has them, 404 when there is no such thing. */
+export function queryHandler(
+  query: Feature['queries'][number],
+  bus: QueryBus,
+  enter: (request: Request) => Exchange,
+  authenticate: (exchange: Exchange) => TenantContext | Promise<TenantContext>,
+): RequestHandler {
+  return async (request) => {
+    const exchange = enter(request)
+    exchange.route = query.route.path
+    const tenant = await authenticate(exchange)
+    const input: unknown = parse(query.input, readQuery(request.url, request.params))
+    const answer = await bus.ask(tenant, query.name, input, query.cacheKey(input) === undefined ? exchange.signal : undefined)
+    if (answer === undefined) throw new TenantryError('not-found', 'There is no such thing, or it is not yours.')
+    if (answer.version === undefined) {
+      exchange.reply(200, { 'content-type': 'application/json' }, answer.body)
+      return
+    }
+    const etag = entityTag(answer.version)
+    if (isKnown(request.headers['if-none-match'], answer.version)) exchange.replyEmpty(304, { etag })
+    else exchange.reply(200, { 'content-type': 'application/json', etag }, answer.body)
+  }
+}

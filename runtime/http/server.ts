@@ -1,0 +1,108 @@
+import { createServer, type IncomingMessage, type Server } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { TenantryError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { type AppOptions, createApp } from './app.ts'
+import { Exchange } from './exchange.ts'
+import { problem, toProblem } from './problems.ts'
+
+/** What the HTTP API is made of. */
+export type ApiOptions = AppOptions & {
+  /** Milliseconds after which a request is answered 503. */
+  requestDeadline: number
+}
+
+/** The API as it listens. */
+export type Api = {
+  port: number
+  /** Asks every client to leave its connection with the next answer: the first half of a drain. */
+  dismiss: () => void
+  /** Accepts nothing new, waits for what is under way, at most `deadline` milliseconds, and closes every connection. */
+  close: (deadline: number) => Promise<void>
+}
+
+/** Serves every feature's commands and queries. Port 0 takes a free one. Throws when the port is taken. */
+export async function serveApi(options: ApiOptions, port: number): Promise<Api> {
+  const exchanges = new WeakMap<IncomingMessage, Exchange>()
+  const app = createApp(options, (request) => {
+    const exchange = exchanges.get(request)
+    if (exchange === undefined) throw new Error('a request without its exchange')
+    return exchange
+  })
+  let dismissing = false
+  const server = createServer(LIMITS, (request, response) => {
+    const exchange = new Exchange(request, response, options.requestDeadline, onDeadline)
+    exchanges.set(request, exchange)
+    if (dismissing) response.setHeader('connection', 'close')
+    response.on('close', () => logEnd(exchange, options.log))
+    app(request, response)
+  })
+  server.on('clientError', refuseUnreadable)
+  await listen(server, port)
+  return {
+    port: portOf(server),
+    dismiss: () => {
+      dismissing = true
+    },
+    close: (deadline) => close(server, deadline),
+  }
+}
+
+// Slow senders are cut off (headers in 10 s, all of it in 30 s); a missing Host is answered by us, as a problem document.
+const LIMITS = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 30_000, maxHeaderSize: 16_384, requireHostHeader: false }
+
+function onDeadline(exchange: Exchange): void {
+  const late = toProblem(new TenantryError('overloaded', 'The answer took too long.', { retryAfter: 1 }), exchange.requestId)
+  exchange.reply(late.status, late.headers, late.body)
+  exchange.abort()
+}
+
+function logEnd(exchange: Exchange, log: Log): void {
+  const { route, method, status, seconds } = exchange.end()
+  const milliseconds = Math.round(seconds * 1e6) / 1e3
+  log.info({ requestId: exchange.requestId, tenantId: exchange.tenant?.id, method, route, status, milliseconds }, 'request')
+}
+
+/** What node's parser could not read never becomes a request; it is answered on the bare connection. */
+function refuseUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  const [status, reason, detail] = PARSER_ERRORS[error.code ?? ''] ?? [400, 'Bad Request', 'The request cannot be read as HTTP.']
+  const refusal = problem('invalid-request', status, detail, 'none')
+  socket.end(
+    `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(refusal.body)}\r\n\r\n${refusal.body}`,
+  )
+}
+
+const PARSER_ERRORS: Record<string, [number, string, string]> = {
+  HPE_HEADER_OVERFLOW: [431, 'Request Header Fields Too Large', 'The headers are too large.'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'Request Timeout', 'The request was sent too slowly.'],
+}
+
+function listen(server: Server, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
+
+function portOf(server: Server): number {
+  const address: string | AddressInfo | null = server.address()
+  if (address === null || typeof address === 'string') throw new Error('the server does not listen on a port')
+  return address.port
+}
+
+function close(server: Server, deadline: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => server.closeAllConnections(), deadline)
+    server.close(() => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
+}

@@ -1,0 +1,66 @@
+import { hash, timingSafeEqual } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import { TenantryError } from '../errors.ts'
+import type { TenantContext } from '../tenancy/context.ts'
+import { type Claims, type Directory, type Identity, identify } from '../tenancy/identify.ts'
+
+/** A longer key is none of ours, and is not worth hashing. */
+const LONGEST_KEY = 256
+
+/** What finding the tenant needs of the routing. */
+export type TenantDirectory = {
+  table: () => Directory
+  /** Reads the routing config afresh. Throws when it cannot be read. */
+  look: () => Promise<void>
+}
+
+/** Finds the tenant of a request. Throws `unauthenticated`, `tenant-conflict`, or `overloaded` when the routing config cannot be read. */
+export type FindTenant = (request: IncomingMessage, requestId: string) => TenantContext | Promise<TenantContext>
+
+/**
+ * A key or host that the table does not know is refused only after a look at the routing config that is newer than the request:
+ * a tenant that has just become Ready is served by every replica.
+ */
+export function createFindTenant(directory: TenantDirectory, baseDomain: string): FindTenant {
+  const afterLook = async (claims: Claims, requestId: string): Promise<TenantContext> => {
+    try {
+      await directory.look()
+    } catch (cause) {
+      throw new TenantryError('overloaded', 'It cannot be checked at the moment whose request this is.', { retryAfter: 1, cause })
+    }
+    const identity = identify(claims, directory.table(), baseDomain, sameHash)
+    if (identity.kind !== 'tenant') throw refusal(identity)
+    return contextOf(identity, requestId)
+  }
+  return (request, requestId) => {
+    const claims = claimsOf(request)
+    const identity = identify(claims, directory.table(), baseDomain, sameHash)
+    if (identity.kind === 'tenant') return contextOf(identity, requestId)
+    if (identity.kind === 'unknown-key' || identity.kind === 'unknown-host') return afterLook(claims, requestId)
+    throw refusal(identity)
+  }
+}
+
+function claimsOf(request: IncomingMessage): Claims {
+  const key = request.headers['x-api-key']
+  const tenantId = request.headers['x-tenant-id']
+  return {
+    keyHash: typeof key === 'string' && key !== '' && key.length <= LONGEST_KEY ? hash('sha256', key, 'hex') : undefined,
+    host: request.headers.host,
+    tenantId: typeof tenantId === 'string' ? tenantId : undefined,
+  }
+}
+
+function contextOf(identity: Extract<Identity, { kind: 'tenant' }>, requestId: string): TenantContext {
+  return { id: identity.route.id, uid: identity.route.uid, route: identity.route, caller: identity.key, requestId }
+}
+
+function refusal(identity: Exclude<Identity, { kind: 'tenant' }>): TenantryError {
+  if (identity.kind === 'no-credential') return new TenantryError('unauthenticated', 'Send an API key in the header X-API-Key.')
+  if (identity.kind === 'unknown-key') return new TenantryError('unauthenticated', 'The API key is not valid.')
+  return new TenantryError('tenant-conflict', 'The host name or X-Tenant-ID names another tenant than the API key.')
+}
+
+function sameHash(left: string, right: string): boolean {
+  return left.length === right.length && timingSafeEqual(Buffer.from(left), Buffer.from(right))
+}

@@ -1,0 +1,126 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { createServer } from 'node:http'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+
+/** The metrics as they are offered, on a port of their own. */
+export type Metrics = { port: number; close: () => Promise<void> }
+
+/** What can only be asked for when somebody reads the metrics. */
+export type MetricSources = { routingAgeSeconds: () => number }
+
+/** Counts what the program announces on its diagnostics channels and offers it to Prometheus at `/metrics`. Throws when the port is taken. */
+export async function serveMetrics(sources: MetricSources, port: number): Promise<Metrics> {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const stop = count(registry, sources)
+  const server = createServer((request, response) => {
+    if (request.method !== 'GET' || request.url !== '/metrics') {
+      response.writeHead(404).end()
+      return
+    }
+    registry.metrics().then(
+      (text) => response.writeHead(200, { 'content-type': registry.contentType }).end(text),
+      () => response.writeHead(500).end(),
+    )
+  })
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, () => resolve()))
+  const address = server.address()
+  return {
+    port: typeof address === 'object' && address !== null ? address.port : port,
+    close: () => {
+      stop()
+      server.closeAllConnections()
+      return new Promise((resolve) => server.close(() => resolve()))
+    },
+  }
+}
+
+function count(registry: Registry, sources: MetricSources): () => void {
+  const registers = [registry]
+  const duration = new Histogram({
+    name: 'tenantry_http_request_duration_seconds',
+    help: 'Time from the first byte of a request to the last of its answer.',
+    labelNames: ['route', 'method', 'status'],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers,
+  })
+  const inFlight = new Gauge({ name: 'tenantry_http_in_flight', help: 'Requests that wait for their answer.', registers })
+  const breaker = new Gauge({
+    name: 'tenantry_breaker_state',
+    help: '0 closed, 1 half-open, 2 open.',
+    labelNames: ['dependency'],
+    registers,
+  })
+  const cache = new Counter({
+    name: 'tenantry_cache_requests_total',
+    help: 'Look-ups by cache level (l1 in the process, l2 in Redis).',
+    labelNames: ['level', 'result'],
+    registers,
+  })
+  const pool = new Gauge({
+    name: 'tenantry_pool_connections',
+    help: 'Server connections by Shard and state.',
+    labelNames: ['shard', 'state'],
+    registers,
+  })
+  const outbox = new Gauge({
+    name: 'tenantry_outbox_lag_seconds',
+    help: 'Age of the oldest event not yet published.',
+    labelNames: ['shard'],
+    registers,
+  })
+  const projection = new Gauge({
+    name: 'tenantry_projection_lag_events',
+    help: 'Events a projection has yet to apply.',
+    labelNames: ['projection', 'shard'],
+    registers,
+  })
+  const routingFaults = new Counter({
+    name: 'tenantry_routing_faults_total',
+    help: 'Routing documents that could not be used; the last good one stayed in force.',
+    labelNames: ['document'],
+    registers,
+  })
+  new Gauge({
+    name: 'tenantry_routing_age_seconds',
+    help: 'Time since the routing table was last known to be current.',
+    registers,
+    collect() {
+      this.set(sources.routingAgeSeconds())
+    },
+  })
+  return subscribeAll({
+    'tenantry:http.begin': () => inFlight.inc(),
+    'tenantry:http.end': ({ route, method, status, seconds }) => {
+      inFlight.dec()
+      duration.observe({ route: text(route), method: text(method), status: text(status) }, Number(seconds))
+    },
+    'tenantry:breaker': ({ dependency, state }) => breaker.set({ dependency: text(dependency) }, Number(state)),
+    'tenantry:cache': ({ level, result }) => cache.inc({ level: text(level), result: text(result) }),
+    'tenantry:pool': ({ shard, state, connections }) => pool.set({ shard: text(shard), state: text(state) }, Number(connections)),
+    'tenantry:outbox.lag': ({ shard, seconds }) => outbox.set({ shard: text(shard) }, Number(seconds)),
+    'tenantry:projection.lag': (lag) => projection.set({ projection: text(lag.projection), shard: text(lag.shard) }, Number(lag.events)),
+    'tenantry:routing.fault': ({ document }) => routingFaults.inc({ document: text(document) }),
+  })
+}
+
+type Announcement = Record<string, unknown>
+
+function subscribeAll(handlers: Record<string, (announcement: Announcement) => void>): () => void {
+  const listeners = Object.entries(handlers).map(([name, handle]) => {
+    const listener = (message: unknown): void => handle(isRecord(message) ? message : {})
+    subscribe(name, listener)
+    return { name, listener }
+  })
+  return () => {
+    for (const { name, listener } of listeners) unsubscribe(name, listener)
+  }
+}
+
+function isRecord(value: unknown): value is Announcement {
+  return typeof value === 'object' && value !== null
+}
+
+function text(value: unknown): string {
+  return String(value)
+}
