@@ -3,7 +3,11 @@ import { compile } from './crd-types.ts'
 import { assertions, readCrd, type Schema } from './crds.ts'
 
 const text: Schema = { type: 'string' }
-const object = (properties: Record<string, Schema>, required: string[] = Object.keys(properties)): Schema => ({ type: 'object', properties, required })
+const object = (properties: Record<string, Schema>, required: string[] = Object.keys(properties)): Schema => ({
+  type: 'object',
+  properties,
+  required,
+})
 
 const CASES: readonly { name: string; type: string; schema: Schema; holds: boolean }[] = [
   { name: 'equal', type: '{ a: string; b?: number }', schema: object({ a: text, b: { type: 'integer' } }, ['a']), holds: true },
@@ -20,7 +24,12 @@ const CASES: readonly { name: string; type: string; schema: Schema; holds: boole
   { name: 'any-text', type: 'string', schema: { type: 'string', enum: ['x'] }, holds: false },
   { name: 'number', type: 'string', schema: { type: 'integer' }, holds: false },
   { name: 'no-list', type: 'Record<number, string>', schema: { type: 'array', items: text }, holds: false },
-  { name: 'deep', type: '{ a: { b: string[] } }', schema: object({ a: object({ b: { type: 'array', items: { type: 'boolean' } } }) }), holds: false },
+  {
+    name: 'deep',
+    type: '{ a: { b: string[] } }',
+    schema: object({ a: object({ b: { type: 'array', items: { type: 'boolean' } } }) }),
+    holds: false,
+  },
 ]
 
 test('tsc refuses a type exactly where it differs from the schema', async () => {
