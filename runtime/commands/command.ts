@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { Statement } from '../shards/statement.ts'
+import type { Row, Statement } from '../shards/statement.ts'
 
 /** Where a command stands in the HTTP API; data, so that http/ mounts every feature's commands the same way. */
 export type CommandRoute = { method: 'POST' | 'PATCH' | 'DELETE'; path: string; status: 200 | 201 | 204 }
@@ -7,37 +7,50 @@ export type CommandRoute = { method: 'POST' | 'PATCH' | 'DELETE'; path: string; 
 /** What decide makes of a command: a fact, without the numbers that only the commit gives it. */
 export type NewEvent = { type: string; data: Record<string, unknown> }
 
-/** What the domain may know of the world. */
+/** What the domain may know of the world. `id` is for what is made. */
 export type Moment = { now: Date; id: string }
 
+/** Something that commands change, as it stands: `version` counts its events, `position` is that of the last one. */
+export type Loaded<State> = { state: State; version: number; position: number }
+
 /** A thing that commands change: how it is read, how events change it, how it is written, what callers see of it. */
-export type Aggregate<State> = {
+export type Aggregate<State, Event extends NewEvent> = {
   /** The singular name, also the second word of the event's subject. */
   name: string
   load: (tenantUid: string, id: string) => Statement
   /** Turns the row of `load` into state. */
-  read: (row: Record<string, unknown>) => { state: State; version: number }
-  evolve: (state: State | null, event: NewEvent) => State | null
-  /** Writes a batch: see commands/save. */
+  read: (row: Row) => Loaded<State>
+  evolve: (state: State | null, event: Event) => State | null
+  /** Writes those changes whose version still holds, with their events; a row `{id, version, position}` for each of them. See events/store. */
   save: (tenantUid: string, epoch: number, changes: readonly Change<State>[]) => Statement
   /** The JSON a caller is answered with: the same bytes as the query of the same state gives. */
   render: (state: State, version: number) => string
 }
 
 /** One decided command: the state before is at `version` (0: not there), `after` is null when it was deleted. */
-export type Change<State> = { id: string; version: number; after: State | null; events: readonly (NewEvent & { id: string })[]; now: Date }
+export type Change<State> = {
+  id: string
+  version: number
+  after: State | null
+  events: readonly (NewEvent & { id: string })[]
+  time: string
+}
 
-/** One kind of command. `decide` is pure: it gives events or throws a TenantryError. */
-export type Command<Input, State> = {
+/** One kind of command. `decide` is pure: it gives events, none when there is nothing to do, or throws a TenantryError. */
+export type Command<Input, State, Event extends NewEvent> = {
   name: string
   route: CommandRoute
-  /** Parses path parameters and body as one object, strictly. */
+  /** Parses path parameters and body as one object, strictly. A path that can name nothing throws `not-found`. */
   input: z.ZodType<Input>
-  aggregate: Aggregate<State>
+  aggregate: Aggregate<State, Event>
   /** The id of the aggregate it is about; undefined: a new one. */
   target: (input: Input) => string | undefined
-  decide: (input: Input, state: State | null, moment: Moment) => NewEvent[]
+  decide: (input: Input, state: State | null, moment: Moment) => Event[]
 }
+
+/** Any command: its own parts fit each other, and the bus never mixes the parts of two. */
+// biome-ignore lint/suspicious/noExplicitAny: input, state and event are each command's own business
+export type AnyCommand = Command<any, any, any>
 
 /** What a caller learns of a command that was committed. */
 export type Outcome = {
@@ -53,5 +66,6 @@ export type Outcome = {
 export type CommandOptions = {
   /** From `If-Match`: the command is refused with `precondition-failed` at any other version. */
   expectedVersion?: number
+  /** Gives up what has not been sent to Postgres yet. */
   signal: AbortSignal
 }

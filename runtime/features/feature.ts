@@ -1,12 +1,11 @@
-import type { Command } from '../commands/command.ts'
+import type { AnyCommand } from '../commands/command.ts'
 import type { Projection, StoredEvent } from '../projections/projection.ts'
 import type { Query } from '../queries/query.ts'
 
 /** A feature is a folder that exports one of these, and one line in main.ts. */
 export type Feature = {
   name: string
-  // biome-ignore lint/suspicious/noExplicitAny: each command has its own input and state; the bus pairs them
-  commands: readonly Command<any, any>[]
+  commands: readonly AnyCommand[]
   // biome-ignore lint/suspicious/noExplicitAny: each query has its own input; the bus pairs them
   queries: readonly Query<any>[]
   projections: readonly Projection[]

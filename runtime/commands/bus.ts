@@ -1,0 +1,36 @@
+import type { Session } from '../shards/session.ts'
+import type { TenantContext } from '../tenancy/context.ts'
+import type { AnyCommand, CommandOptions, Outcome } from './command.ts'
+import { createHandler } from './handle.ts'
+
+/** What a commit has made known; the relay and the caches listen. */
+export type Committed = { type: string; aggregateId: string; position: number }
+
+export type CommandBus = {
+  /** Carries out the command of that name. `input` is what the command's schema has parsed. Throws TenantryError. */
+  execute: (tenant: TenantContext, name: string, input: unknown, options: CommandOptions) => Promise<Outcome>
+}
+
+export type CommandBusOptions = {
+  session: Session
+  commands: readonly AnyCommand[]
+  /** Told of each commit before the caller is answered. */
+  onCommit: (tenant: TenantContext, events: readonly Committed[]) => void
+}
+
+/** One handler for each command, exactly one: throws when two have the same name, or one is asked for that is not there. */
+export function createCommandBus({ session, commands, onCommit }: CommandBusOptions): CommandBus {
+  const byName = new Map<string, AnyCommand>()
+  for (const command of commands) {
+    if (byName.has(command.name)) throw new Error(`two handlers for command ${command.name}`)
+    byName.set(command.name, command)
+  }
+  const handle = createHandler(session, onCommit)
+  return {
+    execute: async (tenant, name, input, options) => {
+      const command = byName.get(name)
+      if (command === undefined) throw new Error(`no handler for command ${name}`)
+      return handle(command, tenant, input, options)
+    },
+  }
+}

@@ -1,0 +1,80 @@
+import { v7 as uuidv7 } from 'uuid'
+import { TenantryError } from '../errors.ts'
+import type { Session } from '../shards/session.ts'
+import type { TenantContext } from '../tenancy/context.ts'
+import type { CommandBusOptions } from './bus.ts'
+import type { AnyCommand, CommandOptions, Loaded, NewEvent, Outcome } from './command.ts'
+import { type Saved, Saver } from './save.ts'
+import { Turns } from './turns.ts'
+
+type Handle = (command: AnyCommand, tenant: TenantContext, input: unknown, options: CommandOptions) => Promise<Outcome>
+
+const ATTEMPTS = 5
+
+/**
+ * Load, decide, save. A command that lost a race against another replica is decided again on what is there now, unless
+ * the caller has named the version; after a few lost races it is a `conflict`.
+ */
+export function createHandler(session: Session, onCommit: CommandBusOptions['onCommit']): Handle {
+  const saver = new Saver(session)
+  const turns = new Turns()
+
+  return async (command, tenant, input, options) => {
+    const target = command.target(input)
+    if (target === undefined) return attempts(command, tenant, input, options, undefined)
+    return turns.take(`${tenant.uid}/${target}`, () => attempts(command, tenant, input, options, target))
+  }
+
+  async function attempts(...call: Parameters<typeof attempt>): Promise<Outcome> {
+    for (let tried = 0; tried < ATTEMPTS; tried += 1) {
+      const outcome = await attempt(...call)
+      if (outcome !== undefined) return outcome
+    }
+    throw new TenantryError('conflict', 'Others are changing it at the same time.')
+  }
+
+  async function attempt(command: AnyCommand, tenant: TenantContext, input: unknown, options: CommandOptions, target: string | undefined) {
+    const { aggregate } = command
+    const loaded = target === undefined ? undefined : await load(command, tenant, target, options.signal)
+    checkVersion(loaded, options)
+    const now = new Date()
+    const id = target ?? uuidv7()
+    const events = command.decide(input, loaded?.state ?? null, { now, id })
+    if (events.length === 0) return unchanged(command, id, loaded)
+    const after = events.reduce((state: unknown, event: NewEvent) => aggregate.evolve(state, event), loaded?.state ?? null)
+    const numbered = events.map((event) => ({ ...event, id: uuidv7() }))
+    const change = { id, version: loaded?.version ?? 0, after, events: numbered, time: now.toISOString() }
+    const saved = await saver.save(tenant, aggregate, change, options.signal)
+    if (saved === undefined) return lost(options)
+    onCommit(tenant, positions(events, id, saved))
+    return { id, ...saved, body: after === null ? undefined : aggregate.render(after, saved.version) }
+  }
+
+  async function load(command: AnyCommand, tenant: TenantContext, id: string, signal: AbortSignal): Promise<Loaded<unknown> | undefined> {
+    const [row] = await session.read(tenant, command.aggregate.load(tenant.uid, id), signal)
+    return row === undefined ? undefined : command.aggregate.read(row)
+  }
+}
+
+function checkVersion(loaded: Loaded<unknown> | undefined, { expectedVersion }: CommandOptions): void {
+  if (expectedVersion === undefined || loaded === undefined || loaded.version === expectedVersion) return
+  throw stale()
+}
+
+function lost({ expectedVersion }: CommandOptions): undefined {
+  if (expectedVersion !== undefined) throw stale()
+}
+
+function stale(): TenantryError {
+  return new TenantryError('precondition-failed', 'It has changed since you read it. Read it again.')
+}
+
+function unchanged(command: AnyCommand, id: string, loaded: Loaded<unknown> | undefined): Outcome {
+  if (loaded === undefined) throw new Error(`command ${command.name} made nothing of nothing`)
+  const { state, version, position } = loaded
+  return { id, version, position, body: command.aggregate.render(state, version) }
+}
+
+function positions(events: readonly NewEvent[], aggregateId: string, saved: Saved) {
+  return events.map(({ type }, index) => ({ type, aggregateId, position: saved.position - events.length + 1 + index }))
+}

@@ -1,0 +1,65 @@
+import type { Change } from '../commands/command.ts'
+import type { StoredEvent } from '../projections/projection.ts'
+import type { Row, Statement, Value } from '../shards/statement.ts'
+
+/**
+ * The first half of a feature's save statement, given the schema and its table. It makes `change` out of $3, and `numbered`:
+ * the changes whose version still holds, `version` being the one before and `next` the one after, with the `position` of
+ * their last event. $1 is the tenant, $2 the epoch. The head must have been locked by the statement before.
+ */
+export function number(schema: string, table: string): string {
+  return `change AS (
+    SELECT *, jsonb_array_length(events) AS count
+    FROM jsonb_to_recordset($3::jsonb) AS c (ordinal int, id uuid, version int, after jsonb, events jsonb, time timestamptz)
+  ), numbered AS (
+    SELECT c.id, c.version, c.version + c.count AS next, c.count, c.after, c.events, c.time,
+           h.position + (sum(c.count) OVER (ORDER BY c.ordinal))::bigint AS position
+    FROM change c
+    JOIN tenantry.head h ON h.tenant = $1 AND h.epoch = $2
+    LEFT JOIN ${schema}${table} t ON t.tenant_id = $1 AND t.id = c.id
+    WHERE coalesce(t.version, 0) = c.version
+  )`
+}
+
+/** The second half: appends the events of `numbered` and advances the head. */
+export function append(schema: string): string {
+  return `appended AS (
+    INSERT INTO ${schema}events (tenant_id, position, id, type, aggregate_id, aggregate_version, data, time)
+    SELECT $1, n.position - n.count + e.number, (e.event ->> 'id')::uuid, e.event ->> 'type', n.id, n.version + e.number, e.event -> 'data', n.time
+    FROM numbered n CROSS JOIN jsonb_array_elements(n.events) WITH ORDINALITY AS e (event, number)
+  ), advanced AS (
+    UPDATE tenantry.head SET position = (SELECT max(position) FROM numbered)
+    WHERE tenant = $1 AND EXISTS (SELECT FROM numbered)
+  )`
+}
+
+/** The parameters that `number` and `append` work with. */
+export function changeValues(tenantUid: string, epoch: number, changes: readonly Change<unknown>[]): Value[] {
+  return [tenantUid, epoch, JSON.stringify(changes.map((change, ordinal) => ({ ordinal, ...change })))]
+}
+
+/** The events behind position `after`, in order, at most `limit`. */
+export function eventsAfter(tenantUid: string, after: number, limit: number): Statement {
+  return {
+    name: 'events.after',
+    text: (schema) => `
+      SELECT position, id, type, aggregate_id AS "aggregateId", aggregate_version AS "aggregateVersion", data,
+             to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS time
+      FROM ${schema}events WHERE tenant_id = $1 AND position > $2 ORDER BY position LIMIT $3`,
+    values: [tenantUid, after, limit],
+  }
+}
+
+/** Turns a row of `eventsAfter` into an event. */
+export function toStoredEvent(tenantUid: string, row: Row): StoredEvent {
+  return {
+    tenantUid,
+    position: Number(row.position),
+    id: String(row.id),
+    type: String(row.type),
+    aggregateId: String(row.aggregateId),
+    aggregateVersion: Number(row.aggregateVersion),
+    data: Object(row.data),
+    time: String(row.time),
+  }
+}

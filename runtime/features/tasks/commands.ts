@@ -1,0 +1,49 @@
+import type { z } from 'zod'
+import type { Aggregate, Command } from '../../commands/command.ts'
+import { completeTask, createTask, deleteTask, updateTask } from './decide.ts'
+import { evolve } from './evolve.ts'
+import { newTask, onlyId, taskEdit } from './input.ts'
+import { readTask, renderTask, saveTasks, taskById } from './repository.ts'
+import type { Task, TaskEvent } from './task.ts'
+
+const task: Aggregate<Task, TaskEvent> = { name: 'task', load: taskById, read: readTask, evolve, save: saveTasks, render: renderTask }
+
+/** Makes a task. */
+export const CreateTask: Command<z.infer<typeof newTask>, Task, TaskEvent> = {
+  name: 'CreateTask',
+  route: { method: 'POST', path: '/v1/tasks', status: 201 },
+  input: newTask,
+  aggregate: task,
+  target: () => undefined,
+  decide: (input, _, moment) => createTask(input, moment),
+}
+
+/** Changes what the caller names, and leaves the rest. */
+export const UpdateTask: Command<z.infer<typeof taskEdit>, Task, TaskEvent> = {
+  name: 'UpdateTask',
+  route: { method: 'PATCH', path: '/v1/tasks/{id}', status: 200 },
+  input: taskEdit,
+  aggregate: task,
+  target: ({ id }) => id,
+  decide: ({ id: _, ...edit }, state, moment) => updateTask(edit, state, moment),
+}
+
+/** Marks a task as done, once. */
+export const CompleteTask: Command<z.infer<typeof onlyId>, Task, TaskEvent> = {
+  name: 'CompleteTask',
+  route: { method: 'POST', path: '/v1/tasks/{id}/complete', status: 200 },
+  input: onlyId,
+  aggregate: task,
+  target: ({ id }) => id,
+  decide: (_, state, moment) => completeTask(state, moment),
+}
+
+/** Removes a task; its events stay. */
+export const DeleteTask: Command<z.infer<typeof onlyId>, Task, TaskEvent> = {
+  name: 'DeleteTask',
+  route: { method: 'DELETE', path: '/v1/tasks/{id}', status: 204 },
+  input: onlyId,
+  aggregate: task,
+  target: ({ id }) => id,
+  decide: (_, state) => deleteTask(state),
+}

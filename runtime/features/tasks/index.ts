@@ -1,0 +1,13 @@
+import type { Feature } from '../feature.ts'
+import { CompleteTask, CreateTask, DeleteTask, UpdateTask } from './commands.ts'
+import { GetTask, ListTasks, TaskStatistics } from './queries.ts'
+import { taskStatisticsProjection } from './statistics.ts'
+
+/** Tasks and their statistics. */
+export const tasks: Feature = {
+  name: 'tasks',
+  commands: [CreateTask, UpdateTask, CompleteTask, DeleteTask],
+  queries: [TaskStatistics, GetTask, ListTasks],
+  projections: [taskStatisticsProjection],
+  invalidates: ({ type, aggregateId }) => (type.startsWith('task.') ? [`task:${aggregateId}`, 'tasks:statistics'] : []),
+}

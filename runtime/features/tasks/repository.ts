@@ -1,0 +1,62 @@
+import type { Change, Loaded } from '../../commands/command.ts'
+import { append, changeValues, number } from '../../events/store.ts'
+import type { Row, Statement } from '../../shards/statement.ts'
+import type { Task } from './task.ts'
+
+/** A timestamp column as callers see it. */
+function time(column: string): string {
+  return `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
+}
+
+/** What callers see of a task; `render` gives the same fields in the same order. */
+export const TASK_COLUMNS = `id, title, description, priority, status, tags, ${time('due_date')} AS "dueDate", assignee, version,
+  ${time('created_at')} AS "createdAt", ${time('updated_at')} AS "updatedAt", ${time('completed_at')} AS "completedAt"`
+
+/** One task: `body` is its JSON, with `version` and the `position` of its last event. */
+export function taskById(tenantUid: string, id: string): Statement {
+  return {
+    name: 'task.by-id',
+    text: (schema) => `
+      SELECT (SELECT row_to_json(shown) FROM (SELECT ${TASK_COLUMNS}) shown)::text AS body, version, position
+      FROM ${schema}tasks WHERE tenant_id = $1 AND id = $2`,
+    values: [tenantUid, id],
+  }
+}
+
+/** Turns a row of `taskById` into the task. */
+export function readTask(row: Row): Loaded<Task> {
+  const { version, ...state }: Task & { version: number } = JSON.parse(String(row.body))
+  return { state, version, position: Number(row.position) }
+}
+
+/** The JSON of a task, byte for byte what `taskById` gives. */
+export function renderTask(task: Task, version: number): string {
+  const { id, title, description, priority, status, tags, dueDate, assignee, createdAt, updatedAt, completedAt } = task
+  return JSON.stringify({ id, title, description, priority, status, tags, dueDate, assignee, version, createdAt, updatedAt, completedAt })
+}
+
+/** Writes changed tasks, removes deleted ones, appends their events and advances the head. */
+export function saveTasks(tenantUid: string, epoch: number, changes: readonly Change<Task>[]): Statement {
+  return {
+    name: 'task.save',
+    text: (schema) => `
+      WITH ${number(schema, 'tasks')}, written AS (
+        INSERT INTO ${schema}tasks (tenant_id, id, title, description, priority, status, tags, due_date, assignee, version, position,
+                                    created_at, updated_at, completed_at)
+        SELECT $1, n.id, t.title, t.description, t.priority, t.status, t.tags, t."dueDate", t.assignee, n.next, n.position,
+               t."createdAt", t."updatedAt", t."completedAt"
+        FROM numbered n CROSS JOIN jsonb_to_record(n.after) AS t (
+          title text, description text, priority text, status text, tags text[], "dueDate" timestamptz, assignee text,
+          "createdAt" timestamptz, "updatedAt" timestamptz, "completedAt" timestamptz)
+        WHERE n.after IS NOT NULL
+        ON CONFLICT (tenant_id, id) DO UPDATE SET
+          title = excluded.title, description = excluded.description, priority = excluded.priority, status = excluded.status,
+          tags = excluded.tags, due_date = excluded.due_date, assignee = excluded.assignee, version = excluded.version,
+          position = excluded.position, updated_at = excluded.updated_at, completed_at = excluded.completed_at
+      ), removed AS (
+        DELETE FROM ${schema}tasks t USING numbered n WHERE n.after IS NULL AND t.tenant_id = $1 AND t.id = n.id
+      ), ${append(schema)}
+      SELECT id, next AS version, position FROM numbered`,
+    values: changeValues(tenantUid, epoch, changes),
+  }
+}
