@@ -28,6 +28,8 @@ export type WatchOptions = {
   timeoutSeconds?: number
   /** A watch that has brought not one byte for so long is given up (40 s). Must be longer than `timeoutSeconds`. */
   idleMs?: number
+  /** Everything is listed again and compared after so long (10 minutes): should an event ever have got lost on the way, this makes it good. */
+  relistMs?: number
   backoff?: Backoff
   signal: AbortSignal
   log: Logger
@@ -35,7 +37,7 @@ export type WatchOptions = {
 }
 
 /**
- * What happens to watches: `{ resource, event, reason }`. `event` is `listed` (reason `start` or `expired`), or `restarted` with the
+ * What happens to watches: `{ resource, event, reason }`. `event` is `listed` (reason `start`, `expired` or `periodic`), or `restarted` with the
  * error's name or HTTP status as reason. A watch that ends because its time is over is no event.
  */
 export const watchChannel = channel('tenantry:watch')
@@ -44,15 +46,15 @@ export const watchChannel = channel('tenantry:watch')
 const SHORT_MS = 1_000
 
 /**
- * Keeps a store of a resource's objects in a namespace: lists once, then watches from there, and lists again, with a diff, only when the
- * server no longer has the history (410). Whatever else goes wrong, the watch is resumed after a jittered backoff, for ever.
+ * Keeps a store of a resource's objects in a namespace: lists once, then watches from there, and lists again, with a diff, when the
+ * server no longer has the history (410) and every `relistMs`. Whatever else goes wrong, the watch is resumed after a jittered backoff, for ever.
  *
  * How long it may be blind: bookmarks come about once a minute only, so the server is asked to end each watch after `timeoutSeconds` and
  * a silence of `idleMs` means the connection is dead. A change is seen at the latest `idleMs` after the connection died, plus the time to
  * connect again (40 s and one backoff of at most 1 s). While all is well, `age` stays below `timeoutSeconds` and a little.
  */
 export function watch<O extends AnyObject>(client: Client, resource: Resource<O>, namespace: string, options: WatchOptions): Store<O> {
-  const { signal, log, clock = systemClock, timeoutSeconds = 30, idleMs = 40_000 } = options
+  const { signal, log, clock = systemClock, timeoutSeconds = 30, idleMs = 40_000, relistMs = 600_000 } = options
   const { backoff = { baseMs: 500, capMs: 30_000, jitter: 0.5 }, onChange, labelSelector, fieldSelector } = options
   const objects = new Map<string, O>()
   const { promise: synced, resolve: resolveSynced, reject: rejectSynced } = Promise.withResolvers<void>()
@@ -61,6 +63,7 @@ export function watch<O extends AnyObject>(client: Client, resource: Resource<O>
   let reason = 'start'
   let failures = 0
   let aliveAt = clock.now()
+  let listedAt = aliveAt
 
   function alive(): void {
     aliveAt = clock.now()
@@ -69,8 +72,9 @@ export function watch<O extends AnyObject>(client: Client, resource: Resource<O>
   async function run(): Promise<void> {
     while (!signal.aborted) {
       try {
-        if (version === undefined) version = await relist()
+        version ??= await relist()
         await follow(version)
+        if (clock.now() - listedAt >= relistMs) listAgain('periodic')
       } catch (error) {
         if (!signal.aborted) await recover(error)
       }
@@ -78,12 +82,14 @@ export function watch<O extends AnyObject>(client: Client, resource: Resource<O>
     rejectSynced(signal.reason)
   }
 
+  function listAgain(why: string): void {
+    version = undefined
+    reason = why
+  }
+
   async function recover(error: unknown): Promise<void> {
     failures += 1
-    if (isStatus(error, 410)) {
-      version = undefined
-      reason = 'expired'
-    }
+    if (isStatus(error, 410)) listAgain('expired')
     const delayMs = backoffDelay(backoff, failures, Math.random)
     watchChannel.publish({ resource: resource.plural, event: 'restarted', reason: reasonOf(error) })
     log.warn({ ...about, err: error, failures, delayMs, ageMs: clock.now() - aliveAt }, 'a watch failed and is resumed')
@@ -93,6 +99,7 @@ export function watch<O extends AnyObject>(client: Client, resource: Resource<O>
   async function relist(): Promise<string> {
     const { items, resourceVersion } = await client.list(resource, namespace, { labelSelector, fieldSelector, signal })
     alive()
+    listedAt = clock.now()
     const names = new Set(items.map((item) => item.metadata.name))
     for (const name of [...objects.keys()]) if (!names.has(name)) remove(name)
     for (const item of items) put(item)
