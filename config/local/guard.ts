@@ -23,8 +23,11 @@ export function removeWithMe(folder: string): void {
 }
 
 /** Lets everything that was handed over outlive this process. */
-export function letLive(): void {
-  if (guard !== undefined) tell({ release: true })
+export async function letLive(): Promise<void> {
+  const input = guard?.stdin
+  if (input === undefined || input === null) return
+  tell({ release: true })
+  await new Promise<void>((resolve) => input.end(resolve))
 }
 
 function tell(order: Order): void {

@@ -18,7 +18,7 @@ export type Launch = {
   /** Where the record of the running process stands, as `<name>.pid`. */
   folder: string
   logFile: string
-  /** Added to this process's environment. */
+  /** Added to this process's environment, of which Tenantry's own settings are not handed on. */
   env?: Readonly<Record<string, string>>
   /** Stands for what the process runs besides its command line (its sources): when it differs, the process is started anew. */
   edition?: string
@@ -94,7 +94,7 @@ async function startProcess(launch: Launch, fingerprint: string, offset: number)
       // A session of its own: a Ctrl-C at the terminal reaches the one who started it, and that one ends all in the right order.
       detached: true,
       stdio: ['ignore', log.fd, log.fd],
-      env: { ...process.env, ...launch.env },
+      env: { ...withoutSettings(process.env), ...launch.env },
       cwd: '/',
       ...launch.user,
     })
@@ -186,6 +186,10 @@ async function readRecord(folder: string, name: string): Promise<PidRecord | und
   } catch {
     return undefined
   }
+}
+
+function withoutSettings(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith('TENANTRY_')))
 }
 
 function messageOf(error: unknown): string {

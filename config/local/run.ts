@@ -14,11 +14,14 @@ export type RunOptions = {
 /** A command that ended with an error. The message holds what it wrote to standard error. */
 export class CommandError extends Error {
   readonly exitCode: number | null
+  /** The lines of its standard error. */
+  readonly faults: readonly string[]
 
   constructor(command: string, exitCode: number | null, stderr: string) {
     super(`${command} ended with ${exitCode ?? 'a signal'}: ${stderr.trim()}`)
     this.name = 'CommandError'
     this.exitCode = exitCode
+    this.faults = stderr.trim().split('\n')
   }
 }
 

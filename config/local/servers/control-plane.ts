@@ -17,7 +17,12 @@ export type ControlPlaneOptions = Omit<ServerOptions, 'name' | 'logFile'> & {
   /** Default: `<name>.log` in the folder. */
   logFileOf?: (name: string) => string
   report?: Attention['report']
+  /** Each part is started within a call of this, for those who report on it. */
+  step?: Step
 }
+
+/** Does `start` and may tell how that went. */
+export type Step = <S extends Server>(name: string, start: () => Promise<S>) => Promise<S>
 
 /** A running control plane. */
 export type ControlPlane = {
@@ -55,16 +60,17 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   await mkdir(options.folder, { recursive: true })
   const parts = await prepare(options)
   const etcdPort = await portOf(options, 'etcd', options.etcdPort)
-  const etcd = await startEtcd(parts, etcdPort)
+  const step: Step = options.step ?? ((_, start) => start())
+  const etcd = await step('etcd', () => startEtcd(parts, etcdPort))
   const port = await portOf(options, 'kube-apiserver')
-  const apiServer = await startApiServer(parts, port, etcdPort)
+  const apiServer = await step('kube-apiserver', () => startApiServer(parts, port, etcdPort))
   const { authority, admin, binaries } = parts
   const server = `https://${HOST}:${port}`
   const kubeconfig = join(options.folder, 'kubeconfig')
   await writeFile(kubeconfig, await kubeconfigWithCertificate({ server, ca: authority.certificate, namespace: 'default' }, admin), {
     mode: 0o600,
   })
-  const controllerManager = await startControllerManager(parts, kubeconfig)
+  const controllerManager = await startControllerManager(parts, kubeconfig, step)
   const { kubectl, version, source } = binaries
   const stop = async () => {
     for (const part of [controllerManager, apiServer, etcd]) await part?.stop()
@@ -158,15 +164,17 @@ function startApiServer(
   })
 }
 
-async function startControllerManager(
-  { options, binaries, authority, serving, admin, tokenKeyFile }: Parts,
-  kubeconfig: string,
-): Promise<Server | undefined> {
-  if (binaries.kubeControllerManager === undefined) return undefined
+async function startControllerManager(parts: Parts, kubeconfig: string, step: Step): Promise<Server | undefined> {
+  const command = parts.binaries.kubeControllerManager
+  return command === undefined ? undefined : step('kube-controller-manager', () => runControllerManager(parts, kubeconfig, command))
+}
+
+async function runControllerManager(parts: Parts, kubeconfig: string, command: string): Promise<Server> {
+  const { options, authority, serving, admin, tokenKeyFile } = parts
   const port = await portOf(options, 'kube-controller-manager', options.controllerManagerPort)
   return ensureRunning({
     name: 'kube-controller-manager',
-    command: binaries.kubeControllerManager,
+    command,
     args: flags({
       kubeconfig,
       'bind-address': HOST,
