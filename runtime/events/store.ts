@@ -5,7 +5,8 @@ import type { Row, Statement, Value } from '../shards/statement.ts'
 /**
  * The first half of a feature's save statement, given the schema and its table. It makes `change` out of $3, and `numbered`:
  * the changes whose version still holds, `version` being the one before and `next` the one after, with the `position` of
- * their last event. $1 is the tenant, $2 the epoch. The head must have been locked by the statement before.
+ * their last event. $1 is the tenant, $2 the epoch. The head must have been locked by the statement before. The version is
+ * looked up row by row, since a join might be planned, once and for all, as one that reads the whole table.
  */
 export function number(schema: string, table: string): string {
   return `change AS (
@@ -16,8 +17,7 @@ export function number(schema: string, table: string): string {
            h.position + (sum(c.count) OVER (ORDER BY c.ordinal))::bigint AS position
     FROM change c
     JOIN tenantry.head h ON h.tenant = $1 AND h.epoch = $2
-    LEFT JOIN ${schema}${table} t ON t.tenant_id = $1 AND t.id = c.id
-    WHERE coalesce(t.version, 0) = c.version
+    WHERE coalesce((SELECT t.version FROM ${schema}${table} t WHERE t.tenant_id = $1 AND t.id = c.id), 0) = c.version
   )`
 }
 

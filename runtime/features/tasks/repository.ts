@@ -54,7 +54,7 @@ export function saveTasks(tenantUid: string, epoch: number, changes: readonly Ch
           tags = excluded.tags, due_date = excluded.due_date, assignee = excluded.assignee, version = excluded.version,
           position = excluded.position, updated_at = excluded.updated_at, completed_at = excluded.completed_at
       ), removed AS (
-        DELETE FROM ${schema}tasks t USING numbered n WHERE n.after IS NULL AND t.tenant_id = $1 AND t.id = n.id
+        DELETE FROM ${schema}tasks WHERE tenant_id = $1 AND id = ANY (ARRAY(SELECT n.id FROM numbered n WHERE n.after IS NULL))
       ), ${append(schema)}
       SELECT id, next AS version, position FROM numbered`,
     values: changeValues(tenantUid, epoch, changes),

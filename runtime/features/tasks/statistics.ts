@@ -9,7 +9,7 @@ export const taskStatisticsProjection: Projection = {
   name: NAME,
   apply: (tenantUid, events) => {
     const changes = JSON.stringify(events.flatMap(countings))
-    return changes === '[]' ? [] : [countKinds(tenantUid, changes), countDue(tenantUid, changes)]
+    return changes === '[]' ? [] : [countKinds(tenantUid, changes), countDue(tenantUid, changes), dropEmpty(tenantUid, changes)]
   },
 }
 
@@ -60,16 +60,23 @@ function countDue(tenantUid: string, changes: string): Statement {
   return {
     name: 'task.count-due',
     text: (schema) => `
-      MERGE INTO ${schema}task_due known
-      USING (
-        SELECT "dueDate" AS due_date, sum(by) AS tasks
-        FROM jsonb_to_recordset($2::jsonb) AS c (status text, "dueDate" timestamptz, by int)
-        WHERE status <> 'completed' AND "dueDate" IS NOT NULL
-        GROUP BY "dueDate" HAVING sum(by) <> 0
-      ) change ON known.tenant_id = $1 AND known.due_date = change.due_date
-      WHEN MATCHED AND known.tasks + change.tasks = 0 THEN DELETE
-      WHEN MATCHED THEN UPDATE SET tasks = known.tasks + change.tasks
-      WHEN NOT MATCHED THEN INSERT (tenant_id, due_date, tasks) VALUES ($1, change.due_date, change.tasks)`,
+      INSERT INTO ${schema}task_due AS known (tenant_id, due_date, tasks)
+      SELECT $1, "dueDate", sum(by)
+      FROM jsonb_to_recordset($2::jsonb) AS c (status text, "dueDate" timestamptz, by int)
+      WHERE status <> 'completed' AND "dueDate" IS NOT NULL
+      GROUP BY "dueDate"
+      ON CONFLICT (tenant_id, due_date) DO UPDATE SET tasks = known.tasks + excluded.tasks`,
+    values: [tenantUid, changes],
+  }
+}
+
+function dropEmpty(tenantUid: string, changes: string): Statement {
+  return {
+    name: 'task.drop-empty',
+    text: (schema) => `
+      DELETE FROM ${schema}task_due
+      WHERE tenant_id = $1 AND tasks = 0
+        AND due_date = ANY (ARRAY(SELECT "dueDate" FROM jsonb_to_recordset($2::jsonb) AS c ("dueDate" timestamptz)))`,
     values: [tenantUid, changes],
   }
 }
