@@ -144,7 +144,7 @@ test.for(['answer', 'event'] as const)('OP-06: 410 Gone as %s: lists again and n
   const ms = await converge()
   expect(gone.hits()).toBe(how === 'event' ? 0 : 1)
   await vi.waitFor(() => expect(proxy.calls.filter(isList).length).toBeGreaterThan(lists), PATIENCE)
-  expect(messages).toContainEqual({ resource: 'configmaps', event: 'listed', reason: 'expired' })
+  await vi.waitFor(() => expect(messages).toContainEqual({ resource: 'configmaps', event: 'listed', reason: 'expired' }), PATIENCE)
   printFigure(`OP-06 (${how}): converged ${(ms / 1000).toFixed(2)} s after the watch could be had again`)
 })
 
