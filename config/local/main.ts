@@ -16,6 +16,8 @@ const interrupted = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => interrupted.abort(new Error(`interrupted by ${signal}`)))
 }
+// Whoever reads along may leave ("| head"); the platform comes up all the same.
+process.stdout.on('error', () => {})
 
 const program = new Command('local').description('The whole platform as processes of this machine, without Docker.')
 program

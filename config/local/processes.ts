@@ -34,16 +34,20 @@ export type Launch = {
 /** A running server. `stop` ends it cleanly and, when it takes too long, by force; `kill` sends a signal and, when that ends processes, waits for the end. */
 export type Server = { pid: number; found: boolean; stop(): Promise<void>; kill(signal: NodeJS.Signals): Promise<void> }
 
+type Started = { record: PidRecord; ending: () => string }
 type PidRecord = ProcessId & { fingerprint: string; stopSignal: NodeJS.Signals; stopMs: number }
 
 /** A server did not come up: why, where its log is, and the last lines of it. */
 export class StartError extends Error {
+  /** Why, without the name. */
+  readonly reason: string
   readonly logFile: string
   readonly lastLines: readonly string[]
 
   constructor(name: string, reason: string, logFile: string, lastLines: readonly string[]) {
     super(`${name} ${reason}`)
     this.name = 'StartError'
+    this.reason = reason
     this.logFile = logFile
     this.lastLines = lastLines
   }
@@ -60,14 +64,12 @@ export async function ensureRunning(launch: Launch): Promise<Server> {
     if (before.fingerprint === fingerprint && (await answers(launch, before))) return serverOf(launch, before, true)
     await end(before)
   }
-  const begin = performance.now()
   const offset = await sizeOf(launch.logFile)
-  const record = await startProcess(launch, fingerprint, offset)
-  const fault = await waitUntilHealthy(launch, record)
+  const { record, ending } = await startProcess(launch, fingerprint, offset)
+  const fault = await waitUntilHealthy(launch, record, ending)
   if (fault === undefined) return serverOf(launch, record, false)
   await end(record)
-  const seconds = ((performance.now() - begin) / 1000).toFixed(1)
-  throw new StartError(launch.name, `${fault} (after ${seconds} s)`, launch.logFile, await tail(launch.logFile, 15, offset))
+  throw new StartError(launch.name, fault, launch.logFile, await tail(launch.logFile, 15, offset))
 }
 
 /** Ends the process recorded under that name in that folder, if it runs. Returns whether it did. */
@@ -85,7 +87,7 @@ export async function findRecorded(folder: string, name: string): Promise<Proces
   return record !== undefined && (await isAlive(record)) ? record : undefined
 }
 
-async function startProcess(launch: Launch, fingerprint: string, offset: number): Promise<PidRecord> {
+async function startProcess(launch: Launch, fingerprint: string, offset: number): Promise<Started> {
   launch.signal?.throwIfAborted()
   await Promise.all([mkdir(launch.folder, { recursive: true }), mkdir(dirname(launch.logFile), { recursive: true })])
   const log = await open(launch.logFile, 'a')
@@ -103,11 +105,12 @@ async function startProcess(launch: Launch, fingerprint: string, offset: number)
     child.once('error', reject)
     const pid = await promise
     child.unref()
+    const ending = () => `ended while it was starting, with ${child.signalCode ?? `code ${child.exitCode ?? 'unknown'}`}`
     const id = (await identify(pid)) ?? { pid, started: 'gone' }
     endWithMe(id)
     const record = { ...id, fingerprint, stopSignal: launch.stopSignal ?? 'SIGTERM', stopMs: launch.stopMs ?? 20_000 }
     await writeRecord(launch.folder, launch.name, record)
-    return record
+    return { record, ending }
   } catch (error) {
     throw new StartError(launch.name, `cannot be started: ${messageOf(error)}`, launch.logFile, await tail(launch.logFile, 15, offset))
   } finally {
@@ -115,7 +118,7 @@ async function startProcess(launch: Launch, fingerprint: string, offset: number)
   }
 }
 
-async function waitUntilHealthy(launch: Launch, record: PidRecord): Promise<string | undefined> {
+async function waitUntilHealthy(launch: Launch, record: PidRecord, ending: () => string): Promise<string | undefined> {
   let last = ''
   const ask = async (): Promise<'healthy' | 'gone' | false> => {
     if (!(await isAlive(record))) return 'gone'
@@ -129,7 +132,7 @@ async function waitUntilHealthy(launch: Launch, record: PidRecord): Promise<stri
   try {
     const answer = await until(ask, { deadlineMs: launch.startMs ?? 60_000, signal: launch.signal })
     if (answer === 'healthy') return undefined
-    return answer === 'gone' ? 'ended while it was starting' : `does not answer${last === '' ? '' : `: ${last}`}`
+    return answer === 'gone' ? ending() : `does not answer${last === '' ? '' : `: ${last}`}`
   } catch (error) {
     await end(record)
     throw error
@@ -138,7 +141,7 @@ async function waitUntilHealthy(launch: Launch, record: PidRecord): Promise<stri
 
 /** A process that was found may be the right one and be stuck: it has a short while to show that it serves. */
 async function answers(launch: Launch, record: PidRecord): Promise<boolean> {
-  return (await waitUntilHealthy({ ...launch, startMs: 5_000 }, record)) === undefined
+  return (await waitUntilHealthy({ ...launch, startMs: 5_000 }, record, () => 'ended')) === undefined
 }
 
 function serverOf(launch: Launch, record: PidRecord, found: boolean): Server {

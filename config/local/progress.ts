@@ -9,7 +9,8 @@ export class StepError extends Error {
   readonly lastLines: readonly string[]
 
   constructor(step: string, seconds: string, cause: unknown) {
-    super(`${step} failed after ${seconds} s: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
+    const reason = cause instanceof StartError ? cause.reason : cause instanceof Error ? cause.message : String(cause)
+    super(`${step} failed after ${seconds} s: ${reason}`, { cause })
     this.name = 'StepError'
     this.step = step
     this.logFile = cause instanceof StartError ? cause.logFile : undefined

@@ -131,7 +131,7 @@ async function allReady(layout: Layout, kubectl: Kubectl): Promise<void> {
     await waitUntilReady(kubectl, ['-f', samples(layout, 'shards.yaml'), '-f', samples(layout, 'tenants.yaml')], READY_SECONDS)
   } catch (error) {
     const log = layout.logOf('operator')
-    throw new StartError('Shards and Tenants:', error instanceof Error ? error.message : String(error), log, await tail(log, 15))
+    throw new StartError('Shards and Tenants', error instanceof Error ? error.message : String(error), log, await tail(log, 15))
   }
 }
 
