@@ -39,7 +39,6 @@ export default defineConfig({
           include: ['test/e2e/**/*.test.ts'],
           exclude: elsewhere,
           globalSetup: ['test/platform.ts'],
-          globalSetup: ['test/platform.ts'],
           maxWorkers: 1,
           testTimeout: 180_000,
           hookTimeout: 900_000,
