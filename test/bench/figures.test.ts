@@ -11,7 +11,8 @@ test('a line is judged by its medians against the first peer', () => {
   const rounds = { ours: [30, 20, 100], limit: [50, 50, 50], peers: { peer: [10, 12, 1] } }
   const figure = judge({ name: 'x', unit: 'req/s', target: { atLeast: 2.5 } }, rounds, {})
   expect(figure).toMatchObject({ ours: 30, peers: { peer: 10 }, limit: 50, ratio: 3, target: '>= 2.5x', ok: true })
-  expect(judge({ name: 'x', unit: 's', target: { atMost: 2 } }, rounds, {})).toMatchObject({ ok: false, target: '<= 2x' })
+  expect(judge({ name: 'x', unit: 's', target: { atMost: 2, of: 'peer' } }, rounds, {})).toMatchObject({ ok: false, target: '<= 2x' })
+  expect(judge({ name: 'x', unit: 'MiB', target: { atMost: 40, of: 'ours' } }, rounds, {})).toMatchObject({ ok: true, target: '<= 40 MiB' })
 })
 
 test('the table says what missed its target', () => {

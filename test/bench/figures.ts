@@ -1,12 +1,14 @@
 /** What one line of the table measured: a value for each round, of each side. */
 export type Rounds = { ours: number[]; limit: number[]; peers: Record<string, number[]> }
 
+/** When ours is good enough: at least so many times the first peer's value, at most so many times, or at most so much itself. */
+export type Target = { atLeast: number } | { atMost: number; of: 'peer' | 'ours' }
+
 /** A line before it has run. */
 export type Bench = {
   name: string
   unit: string
-  /** How `ours` stands to the first peer when it is good enough: at least so many times as much, or at most. */
-  target: { atLeast: number } | { atMost: number }
+  target: Target
   /** Measures ours, peers and limit in turn, in each of the rounds. */
   measure: (rounds: number) => Promise<Rounds>
 }
@@ -31,10 +33,14 @@ export function judge(bench: Pick<Bench, 'name' | 'unit' | 'target'>, rounds: Ro
   const peers = Object.fromEntries(Object.entries(rounds.peers).map(([name, values]) => [name, median(values)]))
   const ours = median(rounds.ours)
   const ratio = ours / (Object.values(peers)[0] ?? Number.NaN)
-  const { target } = bench
-  const [text, ok] =
-    'atLeast' in target ? [`>= ${target.atLeast}x`, ratio >= target.atLeast] : [`<= ${target.atMost}x`, ratio <= target.atMost]
-  return { name: bench.name, unit: bench.unit, ours, peers, limit: median(rounds.limit), ratio, target: text, ok, rounds, versions }
+  const { name, unit, target } = bench
+  return { name, unit, ours, peers, limit: median(rounds.limit), ratio, ...verdict(target, unit, ours, ratio), rounds, versions }
+}
+
+function verdict(target: Target, unit: string, ours: number, ratio: number): { target: string; ok: boolean } {
+  if ('atLeast' in target) return { target: `>= ${target.atLeast}x`, ok: ratio >= target.atLeast }
+  if (target.of === 'peer') return { target: `<= ${target.atMost}x`, ok: ratio <= target.atMost }
+  return { target: `<= ${target.atMost} ${unit}`, ok: ours <= target.atMost }
 }
 
 /** The middle value; of an even number of values, the mean of the middle two. */
