@@ -11,3 +11,10 @@ export function lockHead(tenantUid: string, epoch: number): Statement {
     values: [tenantUid, epoch],
   }
 }
+
+/** The heads of all tenants of a Shard that have events. */
+export const findHeads: Statement = {
+  name: 'head.find',
+  text: () => 'SELECT tenant, position FROM tenantry.head WHERE position > 0',
+  values: [],
+}
