@@ -39,6 +39,7 @@ export class ProgressReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], uncaught: readonly SerializedError[]): void {
     for (const error of uncaught) this.count(false, 0, 'an error that no test caught', [error])
     if (modules.length === 0 && uncaught.length === 0) this.count(false, 0, 'no test file was found', [])
+    if (this.tally.failed > 0) process.exitCode = 1
     if (this.closes) this.write(closingLine(this.tally))
   }
 

@@ -25,11 +25,16 @@ export async function runToEnd(file: string, argument: unknown): Promise<unknown
 }
 
 function start(file: string, args: readonly string[], env: Record<string, string>): ChildProcess {
-  const child = spawn(process.execPath, [file, ...args], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [file, ...args], { env: { ...inherited(), ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
   const kill = () => child.kill('SIGKILL')
   process.once('exit', kill)
   child.once('exit', () => process.off('exit', kill))
   return child
+}
+
+// Settings of a platform whose environment was sourced in this shell are not meant for the bench's servers.
+function inherited(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TENANTRY_')))
 }
 
 async function listening(child: ChildProcess): Promise<number> {
