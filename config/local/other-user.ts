@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { chmod, cp, mkdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { chmod, cp, lstat, mkdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { tmpdir, userInfo } from 'node:os'
 import { dirname, join, resolve, sep } from 'node:path'
 import type { User } from './processes.ts'
@@ -27,7 +27,8 @@ export async function reachableFolder(folder: string, user: User): Promise<strin
   if (await canReach(folder, user)) return folder
   const moved = join(OPEN_FOLDER, `tenantry-${createHash('sha256').update(resolve(folder)).digest('hex').slice(0, 12)}`)
   await mkdir(moved, { recursive: true })
-  if ((await stat(moved)).uid !== 0) throw new Error(`${moved} belongs to another user: remove it`)
+  const found = await lstat(moved)
+  if (found.uid !== 0 || !found.isDirectory()) throw new Error(`${moved} was made by another user: remove it`)
   return moved
 }
 

@@ -136,7 +136,7 @@ function settingsOf(folder: string, port: number, options: PostgresOptions): str
     ssl_key_file: join(folder, 'server.key'),
     max_connections: '200',
     log_line_prefix: '%m [%p] %u@%d ',
-    ...(options.durable === false ? { fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off' } : {}),
+    ...(options.durable === false ? { fsync: 'off', full_page_writes: 'off' } : {}),
   }
   return Object.entries(settings).flatMap(([key, value]) => ['-c', `${key}=${value}`])
 }
