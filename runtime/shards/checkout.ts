@@ -3,7 +3,7 @@ import { TenantryError } from '../errors.ts'
 import { withDeadline } from '../resilience/deadline.ts'
 import { type Step, sendBundle } from './bundle.ts'
 import { clientConfig, type Login, type SessionSettings } from './endpoint.ts'
-import { ConnectionLost, isRefusal } from './failure.ts'
+import { ConnectionLost, isRefusal, Unreachable } from './failure.ts'
 import { PreparedStatements } from './prepared.ts'
 import type { Row } from './statement.ts'
 
@@ -81,7 +81,7 @@ export class CheckoutPool {
       return await this.#pool.connect()
     } catch (error) {
       if (isFull && !isRefusal(error)) throw new TenantryError('overloaded', 'Too much is going on.', { retryAfter: 1, cause: error })
-      throw new ConnectionLost(error)
+      throw new Unreachable(error)
     }
   }
 

@@ -3,7 +3,15 @@ import { TenantryError } from '../errors.ts'
 import { DependencyDown } from '../resilience/breaker.ts'
 import { DeadlineExceeded } from '../resilience/deadline.ts'
 
-/** The connection could not be made, or ended before the answer: whether the work was done is unknown. */
+/** No connection could be made: nothing was tried. */
+export class Unreachable extends Error {
+  constructor(cause: unknown) {
+    super('the shard cannot be connected to', { cause })
+    this.name = 'Unreachable'
+  }
+}
+
+/** The connection ended before the answer: whether the work was done is unknown. */
 export class ConnectionLost extends Error {
   constructor(cause: unknown) {
     super('the connection to the shard was lost', { cause })
@@ -20,9 +28,14 @@ const TOO_SLOW = ['57014', '55P03', '25P03', '25P04', '40P01']
 /** The role or schema is not there, or no longer ours: the tenant is being moved or removed, and routing will say so. */
 const GONE = ['22023', '42501', '3F000', '42P01']
 
-/** True for what says that the Shard is away, and false for all that only a living server can answer. */
+/** True for what says that the Shard itself is away. A connection that ended does not: the attempt at the next one will tell. */
+export function isAway(error: unknown): boolean {
+  return error instanceof Unreachable || error instanceof DeadlineExceeded
+}
+
+/** True for what another attempt may not meet, and false for all that a living server has answered to the work itself. */
 export function isUnavailable(error: unknown): boolean {
-  if (error instanceof ConnectionLost || error instanceof DeadlineExceeded) return true
+  if (isAway(error) || error instanceof ConnectionLost) return true
   return error instanceof DatabaseError && error.code !== undefined && (UNAVAILABLE.includes(error.code) || error.code.startsWith('08'))
 }
 

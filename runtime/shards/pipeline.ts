@@ -1,7 +1,7 @@
 import { Client } from 'pg'
 import { type Step, sendBundle } from './bundle.ts'
 import { clientConfig, type Login, type SessionSettings } from './endpoint.ts'
-import { ConnectionLost } from './failure.ts'
+import { Unreachable } from './failure.ts'
 import { PreparedStatements } from './prepared.ts'
 import type { Row } from './statement.ts'
 
@@ -28,7 +28,7 @@ export class PipelinedConnection {
     return this.#open !== undefined
   }
 
-  /** Sends the steps as one bundle. Throws `ConnectionLost` or what Postgres said. */
+  /** Sends the steps as one bundle. Throws `Unreachable`, `ConnectionLost` or what Postgres said. */
   async send(steps: readonly Step[]): Promise<Row[][]> {
     const { client, prepared } = this.#open ?? (await this.#connect())
     if (this.#waiting === 0) this.#lastAnswer = Date.now()
@@ -70,7 +70,7 @@ export class PipelinedConnection {
     try {
       await client.connect()
     } catch (error) {
-      throw new ConnectionLost(error)
+      throw new Unreachable(error)
     }
     this.#open = open
     return open

@@ -4,7 +4,7 @@ import { withDeadline } from '../resilience/deadline.ts'
 import type { Step } from './bundle.ts'
 import { CheckoutPool, type Send } from './checkout.ts'
 import type { Login, SessionSettings } from './endpoint.ts'
-import { isUnavailable } from './failure.ts'
+import { isAway } from './failure.ts'
 import { PipelinedConnection } from './pipeline.ts'
 import type { Row } from './statement.ts'
 
@@ -42,7 +42,7 @@ export class Shard {
       try {
         return await withDeadline(deadline, () => connection.send(steps), signal)
       } catch (error) {
-        if (isUnavailable(error)) connection.dropIfSilent(deadline)
+        if (isAway(error)) connection.dropIfSilent(deadline)
         throw error
       }
     })
@@ -69,5 +69,5 @@ export class Shard {
 
 /** The breaker of a Shard; it outlives changes of endpoint and login. */
 export function shardBreaker(name: string): Breaker {
-  return createBreaker(`shard/${name}`, { failures: FAILURES_IN_A_ROW, halfOpenAfter: HALF_OPEN_AFTER, counts: isUnavailable })
+  return createBreaker(`shard/${name}`, { failures: FAILURES_IN_A_ROW, halfOpenAfter: HALF_OPEN_AFTER, counts: isAway })
 }

@@ -5,11 +5,13 @@ import type { Credentials, Route, ShardEndpoint } from '../../config/routing.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
 
 /** How to reach a server as the login that provisions. */
-export type Server = { host: string; port: number; adminUser: string; adminPassword: string }
+export type Server = { host: string; port: number; adminUser: string; adminPassword: string; superuserUrl: string }
 
 /** A database laid out as a Shard's is, for one test file. */
 export type TestDatabase = {
   name: string
+  /** The Shard it stands for. */
+  shard: string
   endpoint: ShardEndpoint
   /** The runtime's login. */
   credentials: Credentials
@@ -34,6 +36,7 @@ export async function createDatabase(server: Server, shard = 'shard-a'): Promise
   await migrate(admin, 'database/', groups)
   return {
     name,
+    shard,
     endpoint: { host: server.host, port: server.port, database: name, tls: 'disable' },
     credentials,
     admin,
@@ -123,7 +126,8 @@ async function asTenant(admin: Client, { route }: TenantContext, text: string, v
 }
 
 async function dropDatabase(server: Server, name: string): Promise<void> {
-  const client = await connect(server, 'postgres')
+  const client = new Client({ connectionString: server.superuserUrl })
+  await client.connect()
   await client.query(`DROP DATABASE ${escapeIdentifier(name)} WITH (FORCE)`)
   await client.end()
 }

@@ -1,0 +1,66 @@
+import { randomBytes } from 'node:crypto'
+import { type CommandBus, createCommandBus } from '../../runtime/commands/bus.ts'
+import type { Outcome } from '../../runtime/commands/command.ts'
+import { tasks } from '../../runtime/features/tasks/index.ts'
+import type { Log } from '../../runtime/log.ts'
+import type { Answer } from '../../runtime/queries/query.ts'
+import { DEFAULT_SESSION, type SessionSettings } from '../../runtime/shards/endpoint.ts'
+import { createSession, type Session } from '../../runtime/shards/session.ts'
+import type { TenantContext } from '../../runtime/tenancy/context.ts'
+import type { TestDatabase } from './database.ts'
+
+/** Says nothing. */
+export const silent: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }
+
+/** A session on the test's database. */
+export function sessionOn(database: TestDatabase, settings: Partial<SessionSettings> = {}): Session {
+  return createSession({
+    endpoint: (shard) => (shard === database.shard ? database.endpoint : undefined),
+    credentials: () => database.credentials,
+    settings: { ...DEFAULT_SESSION, ...settings },
+    log: silent,
+  })
+}
+
+/** The command bus with the tasks' commands. */
+export function busOn(session: Session, onCommit: (tenant: TenantContext) => void = () => undefined): CommandBus {
+  return createCommandBus({ session, commands: tasks.commands, onCommit })
+}
+
+/** Parses the input as http/ does, and executes the command. */
+export async function command(
+  bus: CommandBus,
+  tenant: TenantContext,
+  name: string,
+  raw: object,
+  expectedVersion?: number,
+): Promise<Outcome> {
+  const input: unknown = tasks.commands.find((one) => one.name === name)?.input.parse(raw)
+  const { signal } = new AbortController()
+  return bus.execute(tenant, name, input, expectedVersion === undefined ? { signal } : { signal, expectedVersion })
+}
+
+/** Parses the input as http/ does, and asks without caches. */
+export async function ask(session: Session, tenant: TenantContext, name: string, raw: object): Promise<Answer | undefined> {
+  const query = tasks.queries.find((one) => one.name === name)
+  if (query === undefined) throw new Error(`no query ${name}`)
+  const input: unknown = query.input.parse(raw)
+  return query.answer(await session.read(tenant, query.statement(tenant.uid, input)), input)
+}
+
+/** A stream and a prefix that no other test has. */
+export function ownStream(): { stream: string; prefix: string } {
+  const name = `test${randomBytes(6).toString('hex')}`
+  return { stream: name.toUpperCase(), prefix: name }
+}
+
+/** Waits until `condition` gives something that is not false, undefined or null; throws after so many milliseconds. */
+export async function until<T>(condition: () => Promise<T> | T, milliseconds = 20_000): Promise<NonNullable<T>> {
+  const end = Date.now() + milliseconds
+  while (Date.now() < end) {
+    const value = await condition()
+    if (value !== undefined && value !== null && value !== false) return value
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  throw new Error(`not within ${milliseconds} ms: ${condition}`)
+}
