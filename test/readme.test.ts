@@ -1,0 +1,46 @@
+import { readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { SHARD_REASONS } from '../crds/shard.ts'
+import { TENANT_REASONS } from '../crds/tenant.ts'
+import { describeSettings as describeOperator } from '../operator/settings.ts'
+import { ERRORS } from '../runtime/errors.ts'
+import { describeSettings as describeRuntime } from '../runtime/settings.ts'
+
+const README = readFileSync('README.md', 'utf8')
+
+/** The rows of all tables under a heading whose first cell is a word in backticks: that word, and the other cells, without Markdown's escapes. */
+function rows(heading: string): [string, string[]][] {
+  const section = README.split(/^##+ /m).find((text) => text.startsWith(heading)) ?? ''
+  return [...section.matchAll(/^\| `(\w[\w-]*)` \| (.*) \|$/gm)].map(([, word = '', cells = '']) => [
+    word,
+    cells.replaceAll('\\<', '<').split(' | '),
+  ])
+}
+
+/** What `--help` prints, as rows of a table. */
+function settings(help: string): [string, string[]][] {
+  return [...help.matchAll(/^ *(\w+) +(.*?)(?: \(([^()]*)\))?$/gm)].map(([, name = '', meaning = '', preset = '']) => [
+    name,
+    [meaning, preset === '' ? '' : `\`${preset}\``],
+  ])
+}
+
+test('the table of errors is that of the code', () => {
+  const table = rows('When a request is refused').map(([code, [status]]) => [code, Number(status)])
+  expect(table).toEqual(Object.entries(ERRORS))
+})
+
+test('the tables of reasons are those of the code', () => {
+  const table = rows('When a resource is not Ready').map(([reason, [meaning]]) => [reason, meaning])
+  expect(table).toEqual([...Object.entries(TENANT_REASONS), ...Object.entries(SHARD_REASONS)])
+})
+
+test('the tables of settings are what --help prints', () => {
+  expect(rows('Settings')).toEqual([...settings(describeRuntime()), ...settings(describeOperator())])
+})
+
+test('every make target that is named exists', () => {
+  const targets = new Set([...readFileSync('Makefile', 'utf8').matchAll(/^([a-z0-9-]+):.*##/gm)].map(([, target]) => target))
+  const named = [...README.matchAll(/(?:^ {4}|`)make ([a-z0-9-]+)/gm)].map(([, target]) => target)
+  expect(named.filter((target) => !targets.has(target))).toEqual([])
+})
