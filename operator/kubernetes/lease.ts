@@ -4,7 +4,7 @@ import { deadline } from '../loop/deadline.ts'
 import type { Logger } from '../loop/logger.ts'
 import { isStatus } from './api-error.ts'
 import type { Client } from './client.ts'
-import { LEASES, type Lease } from './object.ts'
+import { LEASES, type Lease, type LeaseSpec } from './object.ts'
 
 /** How to hold a Lease; the defaults are those of Kubernetes' own controllers. */
 export type LeaseOptions = {
@@ -79,25 +79,26 @@ function candidate(
   { client, namespace, name, identity, durationMs = 15_000, renewDeadlineMs = 10_000 }: LeaseOptions,
   clock: Clock,
 ): Candidate {
-  let observed: { record: string; at: number } | undefined
+  let observed: { record: string | undefined; at: number } | undefined
 
   /** True when the holder has been silent for its whole duration, as seen from here. */
   function expired({ spec }: Lease): boolean {
     const record = JSON.stringify(spec)
-    if (observed?.record !== record) observed = { record, at: clock.now() }
-    const validMs = spec.leaseDurationSeconds === undefined ? durationMs : spec.leaseDurationSeconds * 1000
+    if (observed === undefined || observed.record !== record) observed = { record, at: clock.now() }
+    const validMs = spec?.leaseDurationSeconds === undefined ? durationMs : spec.leaseDurationSeconds * 1000
     return clock.now() - observed.at >= validMs
   }
 
-  function specFor(before: Lease | undefined): Lease['spec'] {
+  function specFor(before: Lease | undefined): LeaseSpec {
     const now = `${new Date().toISOString().slice(0, -1)}000Z`
-    const mine = before?.spec.holderIdentity === identity
+    const last = before?.spec
+    const mine = last?.holderIdentity === identity
     return {
       holderIdentity: identity,
       leaseDurationSeconds: Math.ceil(durationMs / 1000),
-      acquireTime: mine ? (before.spec.acquireTime ?? now) : now,
+      acquireTime: mine ? (last.acquireTime ?? now) : now,
       renewTime: now,
-      leaseTransitions: (before?.spec.leaseTransitions ?? 0) + (mine || before === undefined ? 0 : 1),
+      leaseTransitions: (last?.leaseTransitions ?? 0) + (mine || last === undefined ? 0 : 1),
     }
   }
 
@@ -110,9 +111,9 @@ function candidate(
     // Someone was faster, or an earlier write of ours went through and its answer was lost. In the second case write
     // again: only a success that began now may move the fence.
     const now = await client.get(LEASES, namespace, name, { signal })
-    if (now === undefined || now.spec.holderIdentity === identity) return write(now, signal, tries + 1)
+    if (now === undefined || holderOf(now) === identity) return write(now, signal, tries + 1)
     expired(now)
-    return { held: false, holder: now.spec.holderIdentity ?? '' }
+    return { held: false, holder: holderOf(now) }
   }
 
   function put(before: Lease | undefined, signal: AbortSignal): Promise<Lease> {
@@ -124,13 +125,19 @@ function candidate(
 
   return {
     attempt: async (signal, mine) => {
-      using limit = deadline(`lease ${name}`, renewDeadlineMs, signal, clock)
+      // Half the time only, so that a connection that says nothing leaves time for a second try on a new one.
+      using limit = deadline(`lease ${name}`, renewDeadlineMs / 2, signal, clock)
       if (mine !== undefined) return write(mine, limit.signal)
       const lease = await client.get(LEASES, namespace, name, { signal: limit.signal })
-      const free = lease === undefined || !lease.spec.holderIdentity || lease.spec.holderIdentity === identity || expired(lease)
-      return free ? write(lease, limit.signal) : { held: false, holder: lease.spec.holderIdentity ?? '' }
+      const free = lease === undefined || ['', identity].includes(holderOf(lease)) || expired(lease)
+      return free ? write(lease, limit.signal) : { held: false, holder: holderOf(lease) }
     },
   }
+}
+
+/** '' when nobody holds it. */
+function holderOf({ spec }: Lease): string {
+  return spec?.holderIdentity ?? ''
 }
 
 function keep(options: LeaseOptions, clock: Clock, election: Candidate, won: { lease: Lease; at: number }): HeldLease {
@@ -187,7 +194,7 @@ function keep(options: LeaseOptions, clock: Clock, election: Candidate, won: { l
     using limit = deadline(`release of ${name}`, renewDeadlineMs, undefined, clock)
     try {
       const now = await client.get(LEASES, namespace, name, { signal: limit.signal })
-      if (now?.spec.holderIdentity !== identity) return
+      if (now === undefined || holderOf(now) !== identity) return
       const { uid, resourceVersion } = now.metadata
       const spec = { holderIdentity: '', leaseDurationSeconds: 1 }
       await client.patch(LEASES, namespace, name, { metadata: { uid, resourceVersion }, spec }, { signal: limit.signal })

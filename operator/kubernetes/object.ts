@@ -39,13 +39,16 @@ export type ConfigMap = AnyObject & { data?: Record<string, string> }
 export type Secret = AnyObject & { type?: string; data?: Record<string, string>; stringData?: Record<string, string> }
 
 /** A coordination.k8s.io/v1 Lease; the times are RFC 3339 with microseconds. */
-export type Lease = KubeObject<{
+export type Lease = AnyObject & { spec?: LeaseSpec }
+
+/** Who holds a Lease and since when. */
+export type LeaseSpec = {
   holderIdentity?: string | null
   leaseDurationSeconds?: number
   acquireTime?: string | null
   renewTime?: string | null
   leaseTransitions?: number
-}>
+}
 
 /** A core v1 Event. */
 export type Event = AnyObject & {

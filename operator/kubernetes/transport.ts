@@ -32,13 +32,20 @@ export type Transport = {
 /** Credentials are read again after this time, for tokens in a pod are replaced within the hour; a 401 has them read at once. */
 const CREDENTIALS_MS = 60_000
 
+/**
+ * Over HTTP/2 all calls and watches share one connection, and one that died silently takes them all along for minutes, since giving a
+ * request up does not give up its connection. Over HTTP/1.1 it does.
+ */
+const HTTP_1 = { allowH2: false }
+
 /** client-node leaves a cluster without TLS settings of its own to the global fetch; this gives it an agent like every other. */
 class Config extends KubeConfig {
   override createDispatcherOptions(
     ...args: Parameters<KubeConfig['createDispatcherOptions']>
   ): ReturnType<KubeConfig['createDispatcherOptions']> {
     const options = super.createDispatcherOptions(...args)
-    return options.type === 'none' ? { type: 'agent', connect: { keepAlive: true, keepAliveInitialDelay: 30_000 } } : options
+    if (options.type === 'none') return { type: 'agent', connect: { keepAlive: true, keepAliveInitialDelay: 30_000, ...HTTP_1 } }
+    return options.type === 'agent' ? { ...options, connect: { ...options.connect, ...HTTP_1 } } : options
   }
 }
 

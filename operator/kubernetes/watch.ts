@@ -3,7 +3,8 @@ import { type Backoff, backoffDelay } from '../loop/backoff.ts'
 import { type Clock, sleep, systemClock } from '../loop/clock.ts'
 import { deadline } from '../loop/deadline.ts'
 import type { Logger } from '../loop/logger.ts'
-import { isStatus } from './api-error.ts'
+import type { Priority } from '../loop/queue.ts'
+import { ApiError, isStatus } from './api-error.ts'
 import type { Client } from './client.ts'
 import type { AnyObject, Resource } from './object.ts'
 import type { WatchEvent } from './watch-stream.ts'
@@ -22,8 +23,8 @@ export type Store<O extends AnyObject> = {
 export type WatchOptions = {
   labelSelector?: string
   fieldSelector?: string
-  /** Told of every name that was added, changed or deleted. What it throws is logged. */
-  onChange: (name: string) => void
+  /** Told of every name that was added, changed or deleted; what the first list brings is no change but a resync. What it throws is logged. */
+  onChange: (name: string, priority: Priority) => void
   /** The server ends each watch after so many seconds (30), and it is resumed where it ended. */
   timeoutSeconds?: number
   /** A watch that has brought not one byte for so long is given up (40 s). Must be longer than `timeoutSeconds`. */
@@ -55,7 +56,7 @@ const SHORT_MS = 1_000
  */
 export function watch<O extends AnyObject>(client: Client, resource: Resource<O>, namespace: string, options: WatchOptions): Store<O> {
   const { signal, log, clock = systemClock, timeoutSeconds = 30, idleMs = 40_000, relistMs = 600_000 } = options
-  const { backoff = { baseMs: 500, capMs: 30_000, jitter: 0.5 }, onChange, labelSelector, fieldSelector } = options
+  const { backoff = { baseMs: 500, capMs: 10_000, jitter: 0.5 }, onChange, labelSelector, fieldSelector } = options
   const objects = new Map<string, O>()
   const { promise: synced, resolve: resolveSynced, reject: rejectSynced } = Promise.withResolvers<void>()
   const about = { resource: resource.plural, namespace }
@@ -90,7 +91,8 @@ export function watch<O extends AnyObject>(client: Client, resource: Resource<O>
   async function recover(error: unknown): Promise<void> {
     failures += 1
     if (isStatus(error, 410)) listAgain('expired')
-    const delayMs = backoffDelay(backoff, failures, Math.random)
+    const asked = error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0
+    const delayMs = Math.max(backoffDelay(backoff, failures), Math.min(asked, backoff.capMs))
     watchChannel.publish({ resource: resource.plural, event: 'restarted', reason: reasonOf(error) })
     log.warn({ ...about, err: error, failures, delayMs, ageMs: clock.now() - aliveAt }, 'a watch failed and is resumed')
     await sleep(delayMs, signal, clock)
@@ -102,7 +104,7 @@ export function watch<O extends AnyObject>(client: Client, resource: Resource<O>
     listedAt = clock.now()
     const names = new Set(items.map((item) => item.metadata.name))
     for (const name of [...objects.keys()]) if (!names.has(name)) remove(name)
-    for (const item of items) put(item)
+    for (const item of items) put(item, reason === 'start' ? 'resync' : 'change')
     watchChannel.publish({ resource: resource.plural, event: 'listed', reason })
     resolveSynced()
     return resourceVersion
@@ -132,23 +134,25 @@ export function watch<O extends AnyObject>(client: Client, resource: Resource<O>
     version = object.metadata.resourceVersion
   }
 
-  function put(object: O): void {
+  function put(object: O, priority: Priority = 'change'): void {
     const { name, uid, resourceVersion } = object.metadata
     const before = objects.get(name)?.metadata
     if (before?.uid === uid && before.resourceVersion === resourceVersion) return
     objects.set(name, object)
-    tell(name)
+    tell(name, priority)
   }
 
   function remove(name: string): void {
-    if (objects.delete(name)) tell(name)
+    if (objects.delete(name)) tell(name, 'change')
   }
 
-  function tell(name: string): void {
+  function tell(name: string, priority: Priority): void {
+    const complain = (error: unknown) => log.error({ ...about, name, err: error }, 'a change could not be handed on')
     try {
-      onChange(name)
+      const told: unknown = onChange(name, priority)
+      if (told instanceof Promise) told.catch(complain)
     } catch (error) {
-      log.error({ ...about, name, err: error }, 'a change could not be handed on')
+      complain(error)
     }
   }
 

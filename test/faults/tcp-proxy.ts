@@ -1,51 +1,86 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
-/** A proxy that knows nothing of what it carries. */
-export type TcpProxy = AsyncDisposable & {
+/** A proxy that knows nothing of what it carries: for servers that speak no HTTP, and for what happens below TLS. */
+export type TcpProxy = {
+  host: string
   port: number
-  /** Nothing passes any more on the connections that are open now; none of them is closed. New ones work. */
-  blackHole: () => void
+  /** Connections that are open now. */
+  connections: () => number
   /** Connections that were opened so far. */
   opened: () => number
+  /** Resets every open connection. */
+  reset: () => void
+  /** Resets every open connection and each new one, until `mend`. */
+  down: () => void
+  /** Everything is swallowed and nothing is closed, on old connections and new ones. */
+  blackHole: () => void
+  /** New connections work again; those that were swallowed stay dead. */
+  mend: () => void
+  close: () => Promise<void>
 }
 
-/** Starts a TCP proxy on 127.0.0.1 to a port of this machine. */
-export async function startTcpProxy(to: number): Promise<TcpProxy> {
-  const pairs = new Set<[Socket, Socket]>()
+const HOST = '127.0.0.1'
+
+/** Starts a proxy on a free port of 127.0.0.1. */
+export async function startTcpProxy(to: { host: string; port: number }): Promise<TcpProxy> {
+  const near = new Set<Socket>()
   let opened = 0
-  const server = createServer((near) => {
+  let state: 'passes' | 'down' | 'swallows' = 'passes'
+
+  const server = createServer((socket) => {
     opened += 1
-    const far = connect(to, '127.0.0.1')
-    pairs.add([near, far])
-    for (const [from, into] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      from.on('error', () => into.destroy())
-      from.pipe(into)
-    }
+    socket.on('error', () => {})
+    if (state === 'down') return void socket.resetAndDestroy()
+    near.add(socket)
+    socket.once('close', () => near.delete(socket))
+    if (state === 'passes') join(socket, connect(to.port, to.host))
+    else socket.resume()
   })
   const { promise: listening, resolve } = Promise.withResolvers<void>()
-  server.listen(0, '127.0.0.1', resolve)
+  server.listen(0, HOST, resolve)
   await listening
+
+  function reset(): void {
+    for (const socket of near) socket.resetAndDestroy()
+  }
+
   return {
+    host: HOST,
     port: portOf(server.address()),
+    connections: () => near.size,
     opened: () => opened,
-    blackHole: () => {
-      for (const [near, far] of pairs) {
-        near.unpipe(far)
-        far.unpipe(near)
-        // Read on and forget, as a network does that loses everything: a client that ends its side hears nothing back.
-        near.resume()
-        far.resume()
-      }
+    reset,
+    down: () => {
+      state = 'down'
+      reset()
     },
-    [Symbol.asyncDispose]: async () => {
+    blackHole: () => {
+      state = 'swallows'
+      for (const socket of near) socket.emit('swallow')
+    },
+    mend: () => {
+      state = 'passes'
+    },
+    close: async () => {
       const closed = new Promise((done) => server.close(done))
-      for (const sockets of pairs) for (const socket of sockets) socket.destroy()
+      for (const socket of near) socket.destroy()
       await closed
     },
   }
+}
+
+/** Passes everything both ways until either side ends, or until `near` is told to swallow: then both are read on and nothing is said. */
+function join(near: Socket, far: Socket): void {
+  far.on('error', () => near.destroy())
+  near.once('close', () => far.destroy())
+  near.pipe(far)
+  far.pipe(near)
+  near.once('swallow', () => {
+    near.unpipe(far)
+    far.unpipe(near)
+    near.resume()
+    far.resume()
+  })
 }
 
 function portOf(address: AddressInfo | string | null): number {

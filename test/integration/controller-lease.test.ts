@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test, vi } 
 import { z } from 'zod'
 import { type Client, connect } from '../../operator/kubernetes/client.ts'
 import { type HeldLease, holdLease, LeaseLost } from '../../operator/kubernetes/lease.ts'
-import { LEASES, type Lease } from '../../operator/kubernetes/object.ts'
+import { LEASES, type LeaseSpec } from '../../operator/kubernetes/object.ts'
 import { createNamespace, keepLog } from '../builders/cluster.ts'
 import { printFigure } from '../builders/figure.ts'
 import { type ApiProxy, type ProxiedCall, startApiProxy } from '../faults/api-proxy.ts'
@@ -102,7 +102,7 @@ function hold(options: Partial<Parameters<typeof holdLease>[0]>): Promise<HeldLe
   return started
 }
 
-async function leaseNow(): Promise<Lease['spec']> {
+async function leaseNow(): Promise<LeaseSpec> {
   const lease = await direct.get(LEASES, namespace, 'lease')
   return lease?.spec ?? {}
 }
