@@ -21,3 +21,27 @@ export type ShardStatus = {
 }
 
 export const SHARD_CONDITIONS = ['Ready', 'Reachable', 'Stalled'] as const
+
+/** Every reason a Shard's conditions may have, and what it means; the closed list of the contract. */
+export const SHARD_REASONS = {
+  ShardReady: 'The database is set up and Tenants can be placed.',
+  Reachable: 'The operator is logged in to the server.',
+  AdminSecretMissing: 'The Secret in spec.adminSecretRef does not exist.',
+  AdminSecretInvalid: 'That Secret lacks username or password.',
+  CaSecretMissing: 'The Secret in spec.tls.caSecretRef does not exist.',
+  CaSecretInvalid: 'That Secret has no PEM certificate under the key.',
+  Unreachable: 'The server does not answer.',
+  TlsNotOffered: 'The server does not offer TLS.',
+  CertificateInvalid: 'The certificate of the server is not accepted.',
+  AuthenticationFailed: 'The server refuses the admin login.',
+  TooManyConnections: 'The server has no connection left.',
+  VersionUnsupported: 'The server is older than Postgres 16.',
+  AdminIsSuperuser: 'The admin login is a superuser, which it must not be.',
+  AdminRightsMissing: 'The admin login lacks CREATEROLE or CREATEDB.',
+  DatabaseConflict: 'The database or one of its roles belongs to somebody else.',
+  SetupFailed: 'A statement that sets the database up failed.',
+  RuntimeLoginRefused: 'The server refuses the login that was made for the runtime.',
+} as const satisfies Record<string, string>
+
+/** A word out of `SHARD_REASONS`. */
+export type ShardReason = keyof typeof SHARD_REASONS

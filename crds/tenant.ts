@@ -46,3 +46,31 @@ export const TENANT_CONDITIONS = ['Ready', 'Placed', 'Provisioned', 'SchemaCurre
 
 /** Stands on a Tenant until its data has been kept or removed as `deletionPolicy` says. */
 export const TENANT_FINALIZER = 'tenantry.dev/tenant'
+
+/** Every reason a Tenant's conditions may have, and what it means; the closed list of the contract. */
+export const TENANT_REASONS = {
+  TenantReady: 'The next request is served.',
+  NamedShard: 'Lives on the Shard that spec.shardRef names.',
+  LeastLoadedShard: 'Was placed on the Shard with the most room, of those that were possible.',
+  ShardNotFound: 'The Shard does not exist.',
+  ShardNotReady: 'The Shard is not Ready.',
+  ShardCordoned: 'The named Shard takes no new Tenants: spec.schedulable is false.',
+  ShardFull: 'The named Shard holds as many Tenants as spec.capacity.tenants allows.',
+  NoShardAvailable: 'There is no Shard that is Ready, schedulable, below its capacity and, where a selector is given, matched by it.',
+  Waiting: 'Waits for an earlier step.',
+  Provisioned: 'Schema and role stand in the database.',
+  ShardUnreachable: 'The database does not answer.',
+  NameConflict: 'What the Tenant needs exists already and belongs to somebody else.',
+  DataMissing: 'The schema or role was removed from the database by hand.',
+  ProvisioningFailed: 'A statement failed.',
+  SchemaCurrent: 'All migrations have run.',
+  SchemaBehind: 'Migrations have yet to run.',
+  MigrationFailed: 'A migration failed and was rolled back.',
+  Published: 'The route stands in the routing config.',
+  HostTaken: 'An older Tenant has one of the hosts.',
+  InProgress: 'The operator is at work on it.',
+  DeletionBlocked: 'The data could not be kept or removed as spec.deletionPolicy says; it is tried again.',
+} as const satisfies Record<string, string>
+
+/** A word out of `TENANT_REASONS`. */
+export type TenantReason = keyof typeof TENANT_REASONS

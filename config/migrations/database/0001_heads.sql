@@ -4,6 +4,12 @@
 CREATE SCHEMA tenantry;
 GRANT USAGE ON SCHEMA tenantry TO :runtime, :tenants;
 
+CREATE TABLE tenantry.database_migrations (
+  version     integer PRIMARY KEY,
+  name        text NOT NULL,
+  applied_at  timestamptz NOT NULL DEFAULT now()
+);
+
 -- Whose data stands where: read before anything is adopted, altered or dropped.
 CREATE TABLE tenantry.tenants (
   uid          uuid PRIMARY KEY,

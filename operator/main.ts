@@ -1,0 +1,264 @@
+import { join } from 'node:path'
+import { Command } from 'commander'
+import { CREDENTIALS_SECRET, ROUTING_LABEL } from '../config/routing.ts'
+import { isStatus } from './kubernetes/api-error.ts'
+import { type Client, connect } from './kubernetes/client.ts'
+import { holdLease } from './kubernetes/lease.ts'
+import { CONFIG_MAPS, SECRETS, SHARDS, TENANTS } from './kubernetes/object.ts'
+import { createRecorder } from './kubernetes/recorder.ts'
+import { type Store, watch } from './kubernetes/watch.ts'
+import { createLog, type ProcessLog } from './log.ts'
+import { type Controller, runController } from './loop/controller.ts'
+import { countMetrics, type Health, type Sources, serveMetrics } from './metrics.ts'
+import { DEFAULT_LIMITS } from './postgres/connect.ts'
+import { Connections } from './postgres/connections.ts'
+import { readMigrations } from './postgres/migrations.ts'
+import { buildRoute } from './routing/build.ts'
+import { RoutingPublisher } from './routing/publish.ts'
+import { describeSettings, readSettings, type Settings, SettingsError } from './settings.ts'
+import type { Shard } from './shard/observe.ts'
+import { reconcileShard } from './shard/reconcile.ts'
+import { homeInStatus } from './tenant/apply.ts'
+import { KEY_LABEL, readKey, routeKeys } from './tenant/keys.ts'
+import type { Tenant } from './tenant/observe.ts'
+import { Occupancy } from './tenant/occupancy.ts'
+import { reconcileTenant } from './tenant/reconcile.ts'
+
+const LEASE = 'tenantry-operator'
+const MIGRATIONS = join(import.meta.dirname, '..', 'config', 'migrations')
+/** A watch that has been silent for longer makes the replica unready. */
+const STALE_MS = 60_000
+/** Changes of how many tenants a Shard has are gathered for so long before its status tells. */
+const COUNT_MS = 1_000
+
+/** What a running operator shows of itself. */
+type Work = Sources & { stuck: () => string[]; done: Promise<unknown> }
+
+new Command('operator')
+  .description('Makes Tenants and Shards of one namespace so, in Postgres and in the routing config.')
+  .addHelpText('after', `\nEnvironment:\n${describeSettings()}`)
+  .action(main)
+  .parse()
+
+async function main(): Promise<void> {
+  let settings: Settings
+  try {
+    settings = readSettings(process.env)
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error
+    process.stderr.write(`${error.message}\n`)
+    process.exit(2)
+  }
+  const log = createLog(settings.logLevel)
+  let code = 1
+  try {
+    code = await run(settings, log)
+  } catch (error) {
+    log.error({ err: error }, 'the operator has failed')
+  }
+  log.flush()
+  process.exit(code)
+}
+
+/** Runs until a signal ends it or the Lease is lost; what was opened is closed in reverse order. Gives the exit code. */
+async function run(settings: Settings, log: ProcessLog): Promise<number> {
+  await using opened = new AsyncDisposableStack()
+  const stopping = stopOnSignals(log)
+  const client = opened.adopt(connect(settings.kubeconfig === undefined ? {} : { kubeconfig: settings.kubeconfig }), (open) => open.close())
+  let work: Work | undefined
+  const metrics = opened.adopt(
+    countMetrics({ phases: () => work?.phases() ?? new Map(), watchAges: () => work?.watchAges() ?? new Map() }),
+    (counted) => counted.stop(),
+  )
+  const health: Health = { alive: () => work?.stuck() ?? [], ready: () => staleWatches(work) }
+  const server = opened.adopt(await serveMetrics(settings.metricsPort, metrics, health), (served) => served.stop())
+  log.info({ port: server.port, namespace: settings.namespace, identity: settings.identity }, 'listening')
+
+  const lease = await holdLease({
+    client,
+    namespace: settings.namespace,
+    name: LEASE,
+    identity: settings.identity,
+    signal: stopping,
+    log,
+  }).catch(() => undefined)
+  if (lease === undefined) return 0
+  opened.defer(() => lease.release())
+  const signal = AbortSignal.any([stopping, lease.lost])
+  work = await startWork(settings, client, opened, log, signal)
+  await work.done
+  if (lease.lost.aborted) log.error({ err: lease.lost.reason }, 'the lease is lost; another replica works on')
+  return lease.lost.aborted ? 1 : 0
+}
+
+async function startWork(
+  settings: Settings,
+  client: Client,
+  opened: AsyncDisposableStack,
+  log: ProcessLog,
+  signal: AbortSignal,
+): Promise<Work> {
+  const { namespace, workers, resyncMs } = settings
+  const migrations = await readMigrations(MIGRATIONS)
+  const recorder = createRecorder(client, 'tenantry-operator', { log })
+  const routing = new RoutingPublisher({ client, namespace, log })
+  const watched = { signal, log }
+  let started: { shards: Controller; tenants: Controller } | undefined
+
+  const shards: Store<Shard> = watch(client, SHARDS, namespace, { ...watched, onChange: (name) => onShard(name) })
+  const tenants: Store<Tenant> = watch(client, TENANTS, namespace, { ...watched, onChange: (name) => onTenant(name) })
+  const keys = watch(client, SECRETS, namespace, { ...watched, labelSelector: KEY_LABEL, onChange: (name) => onKey(name) })
+  const documents = watch(client, CONFIG_MAPS, namespace, {
+    ...watched,
+    labelSelector: ROUTING_LABEL,
+    onChange: (name) => started && routing.observe(name, documents.get(name)),
+  })
+  const stores = { shards, tenants, secrets: keys, configmaps: documents }
+  const occupancy = new Occupancy(() => tenants.list())
+  const connections = new Connections({
+    limits: { ...DEFAULT_LIMITS, connections: settings.connectionsPerShard },
+    onDown: (shard) => started?.shards.enqueue(shard),
+    onUp: (shard) => enqueueTenants((tenant) => tenant.status?.shard === shard),
+  })
+  opened.adopt(connections, (open) => open.close())
+  const countSoon = gather(COUNT_MS, signal, (shard) => started?.shards.enqueue(shard))
+
+  function enqueueTenants(which: (tenant: Tenant) => boolean): void {
+    for (const tenant of tenants.list()) if (which(tenant)) started?.tenants.enqueue(tenant.metadata.name)
+  }
+
+  function onShard(name: string): void {
+    started?.shards.enqueue(name)
+    enqueueTenants(({ status }) => status?.shard === undefined || (status.shard === name && status.phase !== 'Ready'))
+  }
+
+  function onTenant(name: string): void {
+    started?.tenants.enqueue(name)
+    const shard = tenants.get(name)?.status?.shard
+    for (const one of shard === undefined ? shards.list().map(({ metadata }) => metadata.name) : [shard]) {
+      if (shards.get(one)?.status?.tenants !== occupancy.count().get(one)) countSoon(one)
+    }
+  }
+
+  function onKey(name: string): void {
+    const owner = keys.get(name)?.metadata.ownerReferences?.[0]?.name ?? name.split('-apikey-')[0]
+    if (owner !== undefined) started?.tenants.enqueue(owner)
+  }
+
+  await Promise.all(Object.values(stores).map((store) => store.synced))
+  await createCredentials(client, namespace, signal)
+  await routing.start(
+    documents.list(),
+    tenants.list().flatMap((tenant) => routeInStatus(tenant, keys.list())),
+  )
+  const shared = { client, namespace, connections, routing, recorder, log }
+  started = {
+    shards: runController({
+      name: 'shard',
+      reconcile: (name, pass) =>
+        reconcileShard(
+          { ...shared, migrations: migrations.database, shard: shards.get, countTenants: (shard) => occupancy.count().get(shard) ?? 0 },
+          name,
+          pass,
+        ),
+      keys: () => shards.list().map(({ metadata }) => metadata.name),
+      lane: (name) => name,
+      resyncMs,
+      signal,
+      log,
+    }),
+    tenants: runController({
+      name: 'tenant',
+      reconcile: (name, pass) =>
+        reconcileTenant(
+          {
+            ...shared,
+            migrations: migrations.tenant,
+            tenant: tenants.get,
+            tenants: tenants.list,
+            shards: shards.list,
+            keySecrets: keys.list,
+            occupancy,
+          },
+          name,
+          pass,
+        ),
+      keys: () => tenants.list().map(({ metadata }) => metadata.name),
+      lane: (name) => tenants.get(name)?.status?.shard ?? '',
+      workers,
+      resyncMs,
+      signal,
+      log,
+    }),
+  }
+  for (const { metadata } of shards.list()) started.shards.enqueue(metadata.name)
+  for (const { metadata } of tenants.list()) started.tenants.enqueue(metadata.name, 'resync')
+  const { shards: shardPasses, tenants: tenantPasses } = started
+  return {
+    phases: () => countPhases(tenants.list()),
+    watchAges: () => new Map(Object.entries(stores).map(([kind, store]) => [kind, store.age()])),
+    stuck: () =>
+      [...shardPasses.stuck(), ...tenantPasses.stuck()].map(
+        ({ key, ms }) => `the pass of ${key} has not ended for ${Math.round(ms / 1000)} s`,
+      ),
+    done: Promise.all([shardPasses.done, tenantPasses.done]),
+  }
+}
+
+/** The runtime watches this Secret by name: it stands before the first Shard does. */
+async function createCredentials(client: Client, namespace: string, signal: AbortSignal): Promise<void> {
+  try {
+    await client.create(SECRETS, namespace, { metadata: { name: CREDENTIALS_SECRET }, type: 'Opaque' }, { signal })
+  } catch (error) {
+    if (!isStatus(error, 409)) throw error
+  }
+}
+
+/** The route of a tenant that is served, out of what the cluster knows alone. */
+function routeInStatus(tenant: Tenant, secrets: Parameters<typeof readKey>[0][]) {
+  const { name, uid, deletionTimestamp } = tenant.metadata
+  const home = homeInStatus(tenant)
+  if (home === undefined || deletionTimestamp !== undefined) return []
+  const wanted = new Set(tenant.spec.apiKeys?.map((key) => key.name))
+  const keys = secrets.flatMap((secret) => readKey(secret, uid) ?? []).filter((key) => wanted.has(key.name))
+  return [buildRoute({ id: name, uid, home, hosts: tenant.spec.hosts ?? [], keys: routeKeys(keys) })]
+}
+
+function countPhases(tenants: readonly Tenant[]): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const { status } of tenants) counts.set(status?.phase ?? 'Pending', (counts.get(status?.phase ?? 'Pending') ?? 0) + 1)
+  return counts
+}
+
+function staleWatches(work: Work | undefined): string[] {
+  return [...(work?.watchAges() ?? [])]
+    .filter(([, ms]) => ms > STALE_MS)
+    .map(([kind, ms]) => `nothing heard of ${kind} for ${Math.round(ms / 1000)} s`)
+}
+
+/** Calls `task` for each key once, `ms` after it was first asked for. */
+function gather(ms: number, signal: AbortSignal, task: (key: string) => void): (key: string) => void {
+  const waiting = new Map<string, NodeJS.Timeout>()
+  signal.addEventListener('abort', () => {
+    for (const timer of waiting.values()) clearTimeout(timer)
+  })
+  return (key) => {
+    if (signal.aborted || waiting.has(key)) return
+    const run = () => {
+      waiting.delete(key)
+      task(key)
+    }
+    waiting.set(key, setTimeout(run, ms))
+  }
+}
+
+function stopOnSignals(log: ProcessLog): AbortSignal {
+  const stopping = new AbortController()
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(name, () => {
+      log.info({ signal: name }, 'the operator ends')
+      stopping.abort(new Error(name))
+    })
+  }
+  return stopping.signal
+}

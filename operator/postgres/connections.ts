@@ -1,0 +1,77 @@
+import type { OperatorError } from '../errors.ts'
+import { type Access, type Database, DEFAULT_LIMITS, type Limits, openDatabase } from './connect.ts'
+import { isOutage } from './failure.ts'
+
+type Entry = { key: string; database: Database; down: OperatorError | undefined }
+
+/**
+ * The way from Tenants to the Shards' databases: a small pool for each Shard, opened by the Shard's pass. When one statement finds the
+ * Shard out of reach, all others are refused at once until a pass of the Shard has found it well again: passes of Tenants never wait, one
+ * after the other, for the same dead server.
+ */
+export class Connections {
+  readonly #entries = new Map<string, Entry>()
+  readonly #limits: Limits
+  readonly #onDown: (shard: string) => void
+  readonly #onUp: (shard: string) => void
+
+  /** `onDown`: a Tenant's statement found the Shard out of reach. `onUp`: Tenants that wait for the Shard may go on. */
+  constructor(options: { limits?: Limits; onDown: (shard: string) => void; onUp: (shard: string) => void }) {
+    this.#limits = options.limits ?? DEFAULT_LIMITS
+    this.#onDown = options.onDown
+    this.#onUp = options.onUp
+  }
+
+  /** Opens the Shard for Tenants, or opens it again after an outage; another access replaces the pool. */
+  async up(shard: string, access: Access): Promise<void> {
+    const key = JSON.stringify(access)
+    const before = this.#entries.get(shard)
+    if (before?.key === key && before.down === undefined) return
+    if (before?.key === key) before.down = undefined
+    else this.#entries.set(shard, { key, database: openDatabase(access, this.#limits), down: undefined })
+    this.#onUp(shard)
+    if (before?.key !== key) await before?.database.close()
+  }
+
+  /** Refuses all statements to the Shard, with this error, until it is `up`. */
+  down(shard: string, error: OperatorError): void {
+    const entry = this.#entries.get(shard)
+    if (entry !== undefined) entry.down = error
+  }
+
+  /** Closes the pool of a Shard that is no more. */
+  async forget(shard: string): Promise<void> {
+    const entry = this.#entries.get(shard)
+    this.#entries.delete(shard)
+    await entry?.database.close()
+  }
+
+  /** The Shard's database for a Tenant's pass; undefined until the Shard's own pass has found it well once in this process. */
+  database(shard: string): Pick<Database, 'query' | 'run'> | undefined {
+    const entry = this.#entries.get(shard)
+    if (entry === undefined) return undefined
+    return {
+      query: (text, values) => this.#guard(shard, entry, () => entry.database.query(text, values)),
+      run: (text) => this.#guard(shard, entry, () => entry.database.run(text)),
+    }
+  }
+
+  async close(): Promise<void> {
+    const entries = [...this.#entries.values()]
+    this.#entries.clear()
+    await Promise.allSettled(entries.map((entry) => entry.database.close()))
+  }
+
+  async #guard<T>(shard: string, entry: Entry, work: () => Promise<T>): Promise<T> {
+    if (entry.down !== undefined) throw entry.down
+    try {
+      return await work()
+    } catch (error) {
+      if (isOutage(error) && entry.down === undefined) {
+        entry.down = error
+        this.#onDown(shard)
+      }
+      throw error
+    }
+  }
+}

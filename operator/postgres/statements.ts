@@ -1,0 +1,125 @@
+import { escapeIdentifier as name, escapeLiteral as text } from 'pg'
+import { fill, type Migration } from './migrations.ts'
+import type { ShardNames } from './names.ts'
+
+/** A tenant as the database records it. */
+export type TenantIdentity = { uid: string; namespace: string; name: string; physical: string; epoch: number }
+
+// Settings of a role count for a login only, never for a role that is taken with SET ROLE: so they stand on the runtime's login.
+// An empty search_path: whatever a tenant could plant in a schema is never found by an unqualified name (CVE-2018-1058).
+const LOGIN_SETTINGS = {
+  search_path: "''",
+  statement_timeout: "'30s'",
+  lock_timeout: "'10s'",
+  idle_in_transaction_session_timeout: "'30s'",
+}
+
+/** Makes the database, which no transaction can hold. */
+export function createDatabase({ database }: ShardNames): string {
+  return `CREATE DATABASE ${name(database)} ENCODING 'UTF8' TEMPLATE template0`
+}
+
+/** Marks a database as that of one Shard. */
+export function markDatabase({ database }: ShardNames, mark: string): string {
+  return `COMMENT ON DATABASE ${name(database)} IS ${text(mark)};`
+}
+
+/** Takes from PUBLIC what a new database gives it. */
+export function closeToPublic({ database }: ShardNames): string {
+  return `REVOKE CONNECT, TEMPORARY ON DATABASE ${name(database)} FROM PUBLIC;
+DO $$ BEGIN IF to_regnamespace('public') IS NOT NULL THEN REVOKE ALL ON SCHEMA public FROM PUBLIC; END IF; END $$;
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;`
+}
+
+/** Makes the roles of a Shard that are not there yet. */
+export function createRoles({ runtime, tenants, login }: ShardNames, existing: readonly string[]): string {
+  const missing = [runtime, tenants].filter((role) => !existing.includes(role)).map((role) => `CREATE ROLE ${name(role)} NOLOGIN;`)
+  return [...missing, ...(existing.includes(login) ? [] : [`CREATE ROLE ${name(login)} LOGIN;`])].join('\n')
+}
+
+/** Lets the runtime's login in, through its group, with limits. */
+export function grantLogin({ database, runtime, login }: ShardNames): string {
+  const settings = Object.entries(LOGIN_SETTINGS).map(([setting, value]) => `ALTER ROLE ${name(login)} SET ${setting} = ${value};`)
+  return [
+    `GRANT CONNECT ON DATABASE ${name(database)} TO ${name(runtime)};`,
+    `GRANT ${name(runtime)} TO ${name(login)} WITH INHERIT TRUE, SET TRUE;`,
+    `ALTER ROLE ${name(login)} LOGIN;`,
+    ...settings,
+  ].join('\n')
+}
+
+/** Sets the password of the runtime's login, as a verifier: the clear text is not in it. */
+export function setVerifier({ login }: ShardNames, verifier: string): string {
+  return `ALTER ROLE ${name(login)} PASSWORD ${text(verifier)};`
+}
+
+/** One migration of a Shard's database. Of two that start at once, the second waits, finds the version taken and is rolled back. */
+export function migrateDatabase({ runtime, tenants }: ShardNames, { version, name: title, sql }: Migration): string {
+  return `SELECT pg_advisory_xact_lock(hashtextextended('tenantry database', 0));
+${fill(sql, { runtime, tenants })}
+INSERT INTO tenantry.database_migrations (version, name) VALUES (${version}, ${text(title)});`
+}
+
+/** Makes everything a new tenant has, with all migrations: it stands whole or not at all. */
+export function createTenant(names: ShardNames, tenant: TenantIdentity, migrations: readonly Migration[]): string {
+  const { uid, namespace, name: id, physical, epoch } = tenant
+  return [
+    lockTenant(uid),
+    `INSERT INTO tenantry.tenants (uid, namespace, name, isolation, schema_name, role_name, epoch)
+VALUES (${text(uid)}, ${text(namespace)}, ${text(id)}, 'schema', ${text(physical)}, ${text(physical)}, ${epoch});`,
+    `CREATE ROLE ${name(physical)} NOLOGIN;`,
+    `CREATE SCHEMA ${name(physical)};`,
+    grantTenant(names, physical),
+    `INSERT INTO tenantry.head (tenant, role, epoch) VALUES (${text(uid)}, ${text(physical)}, ${epoch});`,
+    `INSERT INTO tenantry.relayed (tenant, role) VALUES (${text(uid)}, ${text(physical)});`,
+    ...migrations.map((migration) => applyMigration(uid, physical, migration)),
+  ].join('\n')
+}
+
+/** One migration of a tenant that exists, guarded like those of the database. */
+export function migrateTenant(uid: string, physical: string, migration: Migration): string {
+  return `${lockTenant(uid)}\n${applyMigration(uid, physical, migration)}`
+}
+
+/** Lets the runtime take the tenant's role, and the role into its schema. */
+export function grantTenant({ runtime, tenants }: ShardNames, physical: string): string {
+  return `GRANT ${name(tenants)} TO ${name(physical)};
+GRANT ${name(physical)} TO ${name(runtime)} WITH INHERIT FALSE, SET TRUE;
+GRANT USAGE ON SCHEMA ${name(physical)} TO ${name(physical)};`
+}
+
+/** Serves a tenant again whose data had been kept. */
+export function reopenTenant(names: ShardNames, uid: string, physical: string): string {
+  return `${grantTenant(names, physical)}
+UPDATE tenantry.tenants SET retained_at = NULL WHERE uid = ${text(uid)};`
+}
+
+/** Keeps a tenant's data and locks the runtime out of it. */
+export function retainTenant({ runtime }: ShardNames, uid: string, physical: string): string {
+  return `${lockTenant(uid)}
+UPDATE tenantry.tenants SET retained_at = coalesce(retained_at, now()) WHERE uid = ${text(uid)};
+DO $$ BEGIN IF to_regrole(${text(physical)}) IS NOT NULL THEN REVOKE ${name(physical)} FROM ${name(runtime)}; END IF; END $$;`
+}
+
+/** Removes everything of a tenant. The role must be taken before what it was granted can be dropped (Postgres 16 and later). */
+export function dropTenant(uid: string, schema: string, role: string): string {
+  return `${lockTenant(uid)}
+DROP SCHEMA IF EXISTS ${name(schema)} CASCADE;
+DO $$ BEGIN IF to_regrole(${text(role)}) IS NOT NULL THEN
+  GRANT ${name(role)} TO CURRENT_USER WITH INHERIT TRUE, SET TRUE;
+  DROP OWNED BY ${name(role)} CASCADE;
+  DROP ROLE ${name(role)};
+END IF; END $$;
+DELETE FROM tenantry.tenants WHERE uid = ${text(uid)};`
+}
+
+function lockTenant(uid: string): string {
+  return `SELECT pg_advisory_xact_lock(hashtextextended(${text(uid)}, 0));`
+}
+
+function applyMigration(uid: string, physical: string, { version, name: title, sql }: Migration): string {
+  return `SET LOCAL search_path TO ${name(physical)};
+${fill(sql, { role: physical, schema: physical })}
+SET LOCAL search_path TO '';
+INSERT INTO tenantry.migrations (tenant, version, name) VALUES (${text(uid)}, ${version}, ${text(title)});`
+}

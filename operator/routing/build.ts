@@ -1,0 +1,28 @@
+import type { Route } from '../../config/routing.ts'
+import type { Isolation } from '../../crds/tenant.ts'
+
+/** Where a tenant stands in its Shard. */
+export type Home = {
+  shard: string
+  isolation: Isolation
+  database: string
+  schema: string
+  role: string
+  epoch: number
+  schemaVersion: number
+}
+
+/** What the route of a tenant is made of. */
+export type RouteParts = { id: string; uid: string; home: Home; hosts: readonly string[]; keys: Route['keys'] }
+
+/** The route of one tenant; the same parts always give an equal route. */
+export function buildRoute({ id, uid, home, hosts, keys }: RouteParts): Route {
+  return {
+    id,
+    uid,
+    ...home,
+    state: 'active',
+    hosts: [...hosts].sort(),
+    keys: keys.toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+  }
+}

@@ -1,0 +1,203 @@
+import {
+  bucketDocument,
+  bucketOf,
+  formatRouting,
+  parseRouting,
+  ROUTING_BUCKETS,
+  ROUTING_KEY,
+  ROUTING_LABEL,
+  ROUTING_VERSION,
+  type Route,
+  type RoutingDocument,
+  SHARDS_DOCUMENT,
+  type ShardEndpoint,
+} from '../../config/routing.ts'
+import type { Client } from '../kubernetes/client.ts'
+import { CONFIG_MAPS, type ConfigMap } from '../kubernetes/object.ts'
+import type { Logger } from '../loop/logger.ts'
+
+type Document = {
+  name: string
+  routes: Map<string, Route>
+  shards: Map<string, ShardEndpoint>
+  /** The text that the API server has acknowledged, and the version of the object that holds it. */
+  text: string | undefined
+  resourceVersion: string
+  /** Counts the changes; `written` is the count that the acknowledged text holds. */
+  changes: number
+  written: number
+  writing: Promise<void> | undefined
+  next: Promise<void> | undefined
+}
+
+/**
+ * The routing config as it should be, and its way into the ConfigMaps. Changes of one document that come while a write of it is under way
+ * share the next write; nothing waits for a timer. What is equal is not written.
+ */
+export class RoutingPublisher {
+  readonly #client: Client
+  readonly #namespace: string
+  readonly #log: Logger
+  readonly #documents = new Map<string, Document>()
+  /** The UID that has a route under each name: one name never has two. */
+  readonly #uids = new Map<string, string>()
+
+  constructor(options: { client: Client; namespace: string; log: Logger }) {
+    this.#client = options.client
+    this.#namespace = options.namespace
+    this.#log = options.log
+    for (let index = 0; index < ROUTING_BUCKETS; index++) this.#add(bucketDocument(index))
+    this.#add(SHARDS_DOCUMENT)
+  }
+
+  /**
+   * Begins with what the cluster says: every tenant's route as its status has it, and the ConfigMaps as they are. Must come before any
+   * other call, with complete lists: what is missing here is taken out of the routing config. Documents that differ are written.
+   */
+  async start(existing: readonly ConfigMap[], routes: readonly Route[]): Promise<void> {
+    for (const configMap of existing) this.#adopt(configMap)
+    for (const route of routes) {
+      this.#bucket(route.uid).routes.set(route.uid, route)
+      this.#uids.set(route.id, route.uid)
+    }
+    await Promise.all([...this.#documents.values()].map((document) => this.#changed(document)))
+  }
+
+  /** Resolves when the API server has acknowledged a document with this route. */
+  async putRoute(route: Route): Promise<void> {
+    const document = this.#bucket(route.uid)
+    const before = this.#uids.get(route.id)
+    if (before !== undefined && before !== route.uid) await this.removeRoute(before)
+    this.#uids.set(route.id, route.uid)
+    if (same(document.routes.get(route.uid), route)) return this.#settled(document)
+    document.routes.set(route.uid, route)
+    return this.#changed(document)
+  }
+
+  /** Resolves when the API server has acknowledged a document without this tenant. */
+  removeRoute(uid: string): Promise<void> {
+    const document = this.#bucket(uid)
+    const id = document.routes.get(uid)?.id
+    if (id !== undefined && this.#uids.get(id) === uid) this.#uids.delete(id)
+    return document.routes.delete(uid) ? this.#changed(document) : this.#settled(document)
+  }
+
+  /** Takes out the route under a name whose Tenant is gone. */
+  async removeName(id: string): Promise<void> {
+    const uid = this.#uids.get(id)
+    if (uid !== undefined) await this.removeRoute(uid)
+  }
+
+  /** Resolves when the API server has acknowledged where this Shard is. */
+  putShard(name: string, endpoint: ShardEndpoint): Promise<void> {
+    const document = this.#document(SHARDS_DOCUMENT)
+    if (same(document.shards.get(name), endpoint)) return this.#settled(document)
+    document.shards.set(name, endpoint)
+    return this.#changed(document)
+  }
+
+  /** Takes out a Shard that no tenant lives on. */
+  removeShard(name: string): Promise<void> {
+    const document = this.#document(SHARDS_DOCUMENT)
+    return document.shards.delete(name) ? this.#changed(document) : this.#settled(document)
+  }
+
+  /** Tells of a ConfigMap as the watch has seen it: what somebody else has changed or deleted is written again. */
+  observe(name: string, configMap: ConfigMap | undefined): void {
+    const document = this.#documents.get(name)
+    if (document === undefined || document.text === undefined || document.writing !== undefined) return
+    const text = configMap?.data?.[ROUTING_KEY]
+    if (text === document.text || (configMap !== undefined && !isNewer(configMap.metadata.resourceVersion, document.resourceVersion)))
+      return
+    this.#log.warn({ document: name }, 'a routing document was changed by somebody else and is written again')
+    document.text = text ?? ''
+    this.#changed(document).catch((error: unknown) =>
+      this.#log.warn({ document: name, err: error }, 'a routing document could not be written'),
+    )
+  }
+
+  #adopt({ metadata, data }: ConfigMap): void {
+    const document = this.#documents.get(metadata.name)
+    if (document === undefined) return
+    document.text = data?.[ROUTING_KEY]
+    document.resourceVersion = metadata.resourceVersion
+    // Where the Shards are is only known again after a pass of each: until then what was published stays.
+    const parsed = document.name === SHARDS_DOCUMENT ? parseRouting(document.text ?? '') : undefined
+    if (parsed?.ok) for (const [name, endpoint] of Object.entries(parsed.value.shards)) document.shards.set(name, endpoint)
+  }
+
+  #changed(document: Document): Promise<void> {
+    document.changes += 1
+    return this.#settled(document)
+  }
+
+  #settled(document: Document): Promise<void> {
+    if (document.written === document.changes) return Promise.resolve()
+    document.next ??= this.#writeAfter(document, document.writing)
+    return document.next
+  }
+
+  async #writeAfter(document: Document, before: Promise<void> | undefined): Promise<void> {
+    await before?.catch(() => {})
+    document.next = undefined
+    document.writing = this.#write(document)
+    try {
+      await document.writing
+    } finally {
+      document.writing = undefined
+    }
+  }
+
+  async #write(document: Document): Promise<void> {
+    const changes = document.changes
+    const text = formatRouting(contentOf(document))
+    if (text !== document.text) {
+      const kind = document.name === SHARDS_DOCUMENT ? 'shards' : 'bucket'
+      const metadata = { name: document.name, labels: { [ROUTING_LABEL]: kind } }
+      const written = await this.#client.apply(CONFIG_MAPS, this.#namespace, { metadata, data: { [ROUTING_KEY]: text } })
+      document.text = text
+      document.resourceVersion = written.metadata.resourceVersion
+    }
+    document.written = changes
+  }
+
+  #bucket(uid: string): Document {
+    return this.#document(bucketDocument(bucketOf(uid)))
+  }
+
+  #document(name: string): Document {
+    return this.#documents.get(name) ?? this.#add(name)
+  }
+
+  #add(name: string): Document {
+    const document: Document = {
+      name,
+      routes: new Map(),
+      shards: new Map(),
+      text: undefined,
+      resourceVersion: '0',
+      changes: 0,
+      written: 0,
+      writing: undefined,
+      next: undefined,
+    }
+    this.#documents.set(name, document)
+    return document
+  }
+}
+
+function contentOf({ routes, shards }: Document): RoutingDocument {
+  return {
+    version: ROUTING_VERSION,
+    shards: Object.fromEntries([...shards].sort(([a], [b]) => (a < b ? -1 : 1))),
+    tenants: [...routes.values()].sort((a, b) => (a.uid < b.uid ? -1 : 1)),
+  }
+}
+
+function same(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b)
+}
+
+function isNewer(a: string, b: string): boolean {
+  return BigInt(a) > BigInt(b)
+}

@@ -1,0 +1,104 @@
+import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { z } from 'zod'
+
+const count = z.coerce.number().int().min(1)
+
+/** Every setting with its meaning: `--help` and the README print these words. */
+const schema = z.object({
+  KUBECONFIG: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("how to reach the API server; in a pod its own account is used, else the home folder's file"),
+  TENANTRY_NAMESPACE: z.string().min(1).optional().describe("the platform's namespace; in a pod it is found, else tenantry"),
+  TENANTRY_METRICS_PORT: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(65535)
+    .default(9090)
+    .describe('port of /metrics and /health; 0: a free one, which the log tells'),
+  TENANTRY_IDENTITY: z
+    .string()
+    .min(1)
+    .max(253)
+    .optional()
+    .describe('holder name in the Lease; must differ between replicas (host name and a random part)'),
+  TENANTRY_WORKERS: count.max(64).default(8).describe('Tenants worked on at once, for each Shard'),
+  TENANTRY_CONNECTIONS_PER_SHARD: count.max(64).default(4).describe('connections with the admin login to each Shard'),
+  TENANTRY_RESYNC_SECONDS: count.max(86_400).default(600).describe('how often everything is looked at without a change'),
+  TENANTRY_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').describe('what is logged'),
+})
+
+/** Everything that can be set, parsed and complete. */
+export type Settings = {
+  kubeconfig: string | undefined
+  namespace: string
+  metricsPort: number
+  identity: string
+  workers: number
+  connectionsPerShard: number
+  resyncMs: number
+  logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
+}
+
+/** Settings that cannot be used, with every fault, so that one start shows all of them. */
+export class SettingsError extends Error {
+  readonly faults: readonly string[]
+
+  constructor(faults: readonly string[]) {
+    super(`the settings cannot be used:\n${faults.map((fault) => `  ${fault}`).join('\n')}`)
+    this.name = 'SettingsError'
+    this.faults = faults
+  }
+}
+
+/** A line for each environment variable: name, meaning, default. */
+export function describeSettings(): string {
+  return Object.entries(schema.shape)
+    .map(([name, field]) => `  ${name.padEnd(34)}${field.description ?? ''}${defaultOf(field)}`)
+    .join('\n')
+}
+
+/** Reads the settings from an environment. Throws a SettingsError that lists all faults together. */
+export function readSettings(environment: NodeJS.ProcessEnv): Settings {
+  const parsed = schema.safeParse(environment)
+  const faults = [...(parsed.error?.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`) ?? []), ...unknownNames(environment)]
+  if (!parsed.success || faults.length > 0) throw new SettingsError(faults)
+  const values = parsed.data
+  return {
+    kubeconfig: values.KUBECONFIG,
+    namespace: values.TENANTRY_NAMESPACE ?? inClusterNamespace() ?? 'tenantry',
+    metricsPort: values.TENANTRY_METRICS_PORT,
+    identity: values.TENANTRY_IDENTITY ?? `${hostname()}_${randomBytes(4).toString('hex')}`,
+    workers: values.TENANTRY_WORKERS,
+    connectionsPerShard: values.TENANTRY_CONNECTIONS_PER_SHARD,
+    resyncMs: values.TENANTRY_RESYNC_SECONDS * 1000,
+    logLevel: values.TENANTRY_LOG_LEVEL,
+  }
+}
+
+function inClusterNamespace(): string | undefined {
+  try {
+    return readFileSync('/var/run/secrets/kubernetes.io/serviceaccount/namespace', 'utf8').trim()
+  } catch {
+    return undefined
+  }
+}
+
+/** A misspelt name would silently leave its default in force. */
+function unknownNames(environment: NodeJS.ProcessEnv): string[] {
+  return Object.keys(environment)
+    .filter((name) => name.startsWith('TENANTRY_') && !(name in schema.shape) && !PLATFORM_NAMES.test(name))
+    .map((name) => `${name}: is not a setting of the operator`)
+}
+
+// What the local platform exports for people stands in the same environment when the operator is started by hand.
+const PLATFORM_NAMES = /^TENANTRY_(URL|URL_B|METRICS_URL|OPERATOR_URL|GRPC_ADDRESS|FOLDER)$/
+
+function defaultOf(field: z.ZodType): string {
+  const parsed = field.safeParse(undefined)
+  return parsed.success && parsed.data !== undefined ? ` (${String(parsed.data)})` : ''
+}

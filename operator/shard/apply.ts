@@ -1,0 +1,104 @@
+import { randomBytes } from 'node:crypto'
+import { CREDENTIALS_SECRET, type Credentials } from '../../config/routing.ts'
+import { OperatorError } from '../errors.ts'
+import { isStatus } from '../kubernetes/api-error.ts'
+import type { Client } from '../kubernetes/client.ts'
+import { SECRETS } from '../kubernetes/object.ts'
+import { type Database, openDatabase, tryLogin } from '../postgres/connect.ts'
+import { isOutage } from '../postgres/failure.ts'
+import type { Migration } from '../postgres/migrations.ts'
+import { scramVerifier } from '../postgres/scram.ts'
+import {
+  closeToPublic,
+  createDatabase,
+  createRoles,
+  grantLogin,
+  markDatabase,
+  migrateDatabase,
+  setVerifier,
+} from '../postgres/statements.ts'
+import type { Shard, ShardWorld } from './observe.ts'
+import type { ShardStep } from './plan.ts'
+
+/** What the steps need besides the world. */
+export type ShardTools = { client: Client; migrations: readonly Migration[] }
+
+type Task = ShardTools & { shard: Shard; world: ShardWorld; database: Database; credentials: Credentials | undefined; signal: AbortSignal }
+
+/** Takes the steps in their order. Throws an OperatorError that names the step that failed; each may be taken again. */
+export async function applyShard(
+  tools: ShardTools,
+  shard: Shard,
+  world: ShardWorld,
+  steps: readonly ShardStep[],
+  signal: AbortSignal,
+): Promise<void> {
+  if (steps.length === 0) return
+  const access = world.database === undefined ? { ...world.access, database: 'postgres' } : world.access
+  const database = openDatabase(access)
+  const task: Task = { ...tools, shard, world, database, credentials: world.credentials, signal }
+  try {
+    for (const step of steps) await take(task, step)
+    if (steps.some(({ kind }) => kind === 'set-verifier')) await proveLogin(task)
+  } finally {
+    await database.close()
+  }
+}
+
+async function take(task: Task, step: ShardStep): Promise<void> {
+  try {
+    await ACTIONS[step.kind](task, step)
+  } catch (error) {
+    if (isOutage(error)) throw error
+    throw new OperatorError('SetupFailed', `The step ${step.kind} failed: see the operator's log; it is tried again.`, { cause: error })
+  }
+}
+
+const ACTIONS: Record<ShardStep['kind'], (task: Task, step: ShardStep) => Promise<void>> = {
+  'create-database': ({ database, world }) => database.run(createDatabase(world.names)),
+  mark: ({ database, world }) => database.run(markDatabase(world.names, world.mark)),
+  'create-roles': ({ database, world }) => database.run(createRoles(world.names, world.database?.roles ?? [])),
+  'close-to-public': ({ database, world }) => database.run(closeToPublic(world.names)),
+  'grant-login': ({ database, world }) => database.run(grantLogin(world.names)),
+  'issue-credentials': issueCredentials,
+  'set-verifier': async ({ database, world, credentials }) => {
+    if (credentials !== undefined) await database.run(setVerifier(world.names, await scramVerifier(credentials.password)))
+  },
+  migrate: async ({ database, world, migrations }, step) => {
+    const from = step.kind === 'migrate' ? step.from : 0
+    for (const migration of migrations) if (migration.version > from) await database.run(migrateDatabase(world.names, migration))
+  },
+}
+
+/** The Secret before the role: after a crash between the two, the next pass finds a login that is refused, and sets its verifier from the Secret. */
+async function issueCredentials(task: Task, step: ShardStep): Promise<void> {
+  const { client, shard, world, signal } = task
+  const fresh = step.kind === 'issue-credentials' && step.password === 'new'
+  const password = fresh ? randomBytes(32).toString('base64url') : (world.credentials?.password ?? '')
+  const ca = world.access.ca === undefined ? {} : { ca: world.access.ca }
+  const credentials: Credentials = { username: world.names.login, password, ...ca }
+  await writeKey(client, shard.metadata.namespace, shard.metadata.name, JSON.stringify(credentials), signal)
+  task.credentials = credentials
+}
+
+/** Sets one key of the Secret and leaves the others, which belong to other Shards. */
+async function writeKey(client: Client, namespace: string, key: string, value: string, signal: AbortSignal): Promise<void> {
+  const data = { [key]: Buffer.from(value).toString('base64') }
+  try {
+    await client.patch(SECRETS, namespace, CREDENTIALS_SECRET, { data }, { signal })
+  } catch (error) {
+    if (!isStatus(error, 404)) throw error
+    await client.create(SECRETS, namespace, { metadata: { name: CREDENTIALS_SECRET }, type: 'Opaque', data }, { signal })
+  }
+}
+
+async function proveLogin({ world, credentials }: Task): Promise<void> {
+  if (credentials === undefined) return
+  const { host, port } = world.access
+  try {
+    await tryLogin({ ...world.access, username: credentials.username, password: credentials.password })
+  } catch (error) {
+    const message = `${host}:${port} refuses ${credentials.username}, the login made for the runtime: allow it in pg_hba.conf with scram-sha-256.`
+    throw new OperatorError('RuntimeLoginRefused', message, { cause: error })
+  }
+}

@@ -1,0 +1,120 @@
+import { X509Certificate } from 'node:crypto'
+import { CREDENTIALS_SECRET, type Credentials, parseCredentials } from '../../config/routing.ts'
+import type { ShardSpec, ShardStatus } from '../../crds/shard.ts'
+import { OperatorError } from '../errors.ts'
+import type { Client } from '../kubernetes/client.ts'
+import { type KubeObject, SECRETS, type Secret } from '../kubernetes/object.ts'
+import { type DatabaseFacts, readDatabase, readServer, type ServerFacts } from '../postgres/catalog.ts'
+import { type Access, openDatabase, tryLogin } from '../postgres/connect.ts'
+import { sqlState } from '../postgres/failure.ts'
+import { type ShardNames, shardNames } from '../postgres/names.ts'
+
+/** A Shard as the API server has it. */
+export type Shard = KubeObject<ShardSpec, ShardStatus>
+
+/** What a pass has found. */
+export type ShardWorld = {
+  access: Access
+  names: ShardNames
+  /** The Shard's mark on its database. */
+  mark: string
+  server: ServerFacts
+  /** Undefined: the database does not exist yet. */
+  database: DatabaseFacts | undefined
+  credentials: Credentials | undefined
+  /** The runtime's login, tried with these credentials, is let in. */
+  loginWorks: boolean
+}
+
+const DATABASE_MISSING = '3D000'
+const NO_PRIVILEGE = '42501'
+
+/** Looks at the Secrets, the server and its database. Throws an OperatorError when one of them cannot be looked at. */
+export async function observeShard(client: Client, shard: Shard, signal: AbortSignal): Promise<ShardWorld> {
+  const access = await readAccess(client, shard, signal)
+  const names = shardNames(access.database)
+  const found = (await look(access, names)) ?? (await look({ ...access, database: 'postgres' }, undefined))
+  if (found === undefined)
+    throw new OperatorError(
+      'SetupFailed',
+      `${access.host}:${access.port} has no database "postgres": create it, the operator needs one to connect to.`,
+    )
+  const secret = await client.get(SECRETS, shard.metadata.namespace, CREDENTIALS_SECRET, { signal })
+  const credentials = credentialsIn(secret, shard.metadata.name)
+  const loginWorks = found.database?.roles.includes(names.login) === true && (await works(access, credentials))
+  return { access, names, mark: markOf(shard), ...found, credentials, loginWorks }
+}
+
+function markOf({ metadata }: Shard): string {
+  return `tenantry: Shard ${metadata.namespace}/${metadata.name}`
+}
+
+async function look(access: Access, names: ShardNames | undefined): Promise<Pick<ShardWorld, 'server' | 'database'> | undefined> {
+  const database = openDatabase(access)
+  try {
+    const server = await readServer(database)
+    return { server, database: names === undefined ? undefined : await readDatabase(database, names) }
+  } catch (error) {
+    if (sqlState(error) === DATABASE_MISSING) return undefined
+    if (sqlState(error) !== NO_PRIVILEGE) throw error
+    throw new OperatorError(
+      'DatabaseConflict',
+      `The database ${access.database} is closed to ${access.username}: run ALTER DATABASE ${access.database} OWNER TO ${access.username}, or name another in spec.endpoint.database.`,
+      { cause: error },
+    )
+  } finally {
+    await database.close()
+  }
+}
+
+async function works(access: Access, credentials: Credentials | undefined): Promise<boolean> {
+  if (credentials === undefined) return false
+  try {
+    await tryLogin({ ...access, username: credentials.username, password: credentials.password })
+    return true
+  } catch (error) {
+    if (error instanceof OperatorError && error.reason === 'AuthenticationFailed') return false
+    if (sqlState(error) === NO_PRIVILEGE) return false
+    throw error
+  }
+}
+
+async function readAccess(client: Client, { metadata, spec }: Shard, signal: AbortSignal): Promise<Access> {
+  const { host, port, database } = spec.endpoint
+  const name = spec.adminSecretRef.name
+  const secret = await client.get(SECRETS, metadata.namespace, name, { signal })
+  if (secret === undefined) throw new OperatorError('AdminSecretMissing', `Create the Secret ${name} with the keys username and password.`)
+  const username = textIn(secret, 'username')
+  const password = textIn(secret, 'password')
+  if (!username || !password) throw new OperatorError('AdminSecretInvalid', `The Secret ${name} needs the keys username and password.`)
+  const ca = spec.tls.caSecretRef === undefined ? undefined : await readAuthority(client, metadata.namespace, spec.tls.caSecretRef, signal)
+  return { host, port, database, tls: spec.tls.mode, ca, username, password }
+}
+
+async function readAuthority(client: Client, namespace: string, ref: { name: string; key: string }, signal: AbortSignal): Promise<string> {
+  const secret = await client.get(SECRETS, namespace, ref.name, { signal })
+  if (secret === undefined)
+    throw new OperatorError('CaSecretMissing', `Create the Secret ${ref.name} with the certificate authority under the key ${ref.key}.`)
+  const pem = textIn(secret, ref.key) ?? ''
+  if (!isCertificate(pem))
+    throw new OperatorError('CaSecretInvalid', `The Secret ${ref.name} needs a PEM certificate under the key ${ref.key}.`)
+  return pem
+}
+
+function credentialsIn(secret: Secret | undefined, shard: string): Credentials | undefined {
+  const parsed = parseCredentials((secret && textIn(secret, shard)) ?? '')
+  return parsed.ok ? parsed.value : undefined
+}
+
+function textIn({ data }: Secret, key: string): string | undefined {
+  const encoded = data?.[key]
+  return encoded === undefined ? undefined : Buffer.from(encoded, 'base64').toString('utf8')
+}
+
+function isCertificate(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).subject !== ''
+  } catch {
+    return false
+  }
+}

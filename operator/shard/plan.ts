@@ -1,0 +1,87 @@
+import type { ShardReason } from '../../crds/shard.ts'
+import type { ShardWorld } from './observe.ts'
+
+/** One thing to do on a Shard; steps are taken in the order of the plan. */
+export type ShardStep =
+  | { kind: 'create-database' }
+  | { kind: 'mark' }
+  | { kind: 'issue-credentials'; password: 'new' | 'same' }
+  | { kind: 'create-roles' }
+  | { kind: 'close-to-public' }
+  | { kind: 'grant-login' }
+  | { kind: 'set-verifier' }
+  | { kind: 'migrate'; from: number }
+
+/** What a pass will do, or why it will not touch the server. `again`: there is more to see once it is done. */
+export type ShardPlan = { kind: 'refuse'; reason: ShardReason; message: string } | { kind: 'set-up'; steps: ShardStep[]; again: boolean }
+
+type Refusal = Extract<ShardPlan, { kind: 'refuse' }>
+
+const OLDEST = 160_000
+
+/** Works out what is missing on a Shard, whose database's migrations end with `latest`. */
+export function planShard(world: ShardWorld, latest: number): ShardPlan {
+  const refusal = CHECKS.map((check) => check(world)).find((found) => found !== undefined)
+  if (refusal !== undefined) return refusal
+  if (world.database === undefined) return { kind: 'set-up', steps: [{ kind: 'create-database' }], again: true }
+  return { kind: 'set-up', steps: missingSteps(world, world.database, latest), again: false }
+}
+
+function missingSteps(
+  { names, mark, access, credentials, loginWorks }: ShardWorld,
+  facts: NonNullable<ShardWorld['database']>,
+  latest: number,
+): ShardStep[] {
+  const current = credentials?.username === names.login
+  const steps: [boolean, ShardStep][] = [
+    [facts.mark !== mark, { kind: 'mark' }],
+    [!current, { kind: 'issue-credentials', password: 'new' }],
+    [current && credentials.ca !== access.ca, { kind: 'issue-credentials', password: 'same' }],
+    [facts.roles.length < 3, { kind: 'create-roles' }],
+    [facts.openToPublic, { kind: 'close-to-public' }],
+    [!facts.granted, { kind: 'grant-login' }],
+    [!loginWorks || !current, { kind: 'set-verifier' }],
+    [facts.version < latest, { kind: 'migrate', from: facts.version }],
+  ]
+  return steps.flatMap(([needed, step]) => (needed ? [step] : []))
+}
+
+const CHECKS: readonly ((world: ShardWorld) => Refusal | undefined)[] = [
+  ({ server }) =>
+    server.version < OLDEST
+      ? refuse('VersionUnsupported', `The server is Postgres ${server.versionText}: upgrade it to 16 or later.`)
+      : undefined,
+  ({ server }) =>
+    server.superuser
+      ? refuse('AdminIsSuperuser', `${server.login} is a superuser: put a login with CREATEROLE and CREATEDB only into the Secret.`)
+      : undefined,
+  ({ server }) =>
+    server.createRole && server.createDatabase
+      ? undefined
+      : refuse('AdminRightsMissing', `Run on the server: ALTER ROLE "${server.login}" CREATEROLE CREATEDB.`),
+  ({ server, database, names }) =>
+    database !== undefined && !database.owned
+      ? refuse(
+          'DatabaseConflict',
+          `The database ${names.database} belongs to another login: run ALTER DATABASE ${names.database} OWNER TO "${server.login}", or name another database.`,
+        )
+      : undefined,
+  ({ database, mark, names }) =>
+    database?.mark !== undefined && database.mark !== mark
+      ? refuse(
+          'DatabaseConflict',
+          `The database ${names.database} is marked as that of "${database.mark}": name another in spec.endpoint.database.`,
+        )
+      : undefined,
+  ({ database }) =>
+    database !== undefined && database.foreignRoles.length > 0
+      ? refuse(
+          'DatabaseConflict',
+          `These roles belong to somebody else: ${database.foreignRoles.join(', ')}. Name another database in spec.endpoint.database.`,
+        )
+      : undefined,
+]
+
+function refuse(reason: ShardReason, message: string): Refusal {
+  return { kind: 'refuse', reason, message }
+}

@@ -1,0 +1,48 @@
+import { type Condition, removeCondition, setCondition } from '../../crds/condition.ts'
+import type { ShardReason, ShardStatus } from '../../crds/shard.ts'
+import type { Shard } from './observe.ts'
+
+/** How a pass ended. */
+export type ShardOutcome =
+  | { kind: 'ready'; serverVersion: string }
+  | { kind: 'failed'; reason: ShardReason; message: string; serverVersion?: string }
+
+// What only a person can mend: the pass is taken again, but says so.
+const STALLED: ReadonlySet<ShardReason> = new Set<ShardReason>([
+  'AdminSecretMissing',
+  'AdminSecretInvalid',
+  'CaSecretMissing',
+  'CaSecretInvalid',
+  'TlsNotOffered',
+  'CertificateInvalid',
+  'AuthenticationFailed',
+  'VersionUnsupported',
+  'AdminIsSuperuser',
+  'AdminRightsMissing',
+  'DatabaseConflict',
+  'RuntimeLoginRefused',
+])
+
+/** The status that tells of the outcome; equal to the one before when nothing has changed. */
+export function shardStatus(shard: Shard, outcome: ShardOutcome, tenants: number, now: Date): ShardStatus {
+  const observedGeneration = shard.metadata.generation ?? 0
+  const serverVersion = outcome.serverVersion ?? shard.status?.serverVersion
+  const set = (conditions: readonly Condition[], type: string, ok: boolean, reason: ShardReason, message: string) =>
+    setCondition(conditions, { type, status: ok ? 'True' : 'False', reason, message, observedGeneration }, now)
+
+  const before = removeCondition(shard.status?.conditions ?? [], 'Stalled')
+  const base = { observedGeneration, tenants, ...(serverVersion === undefined ? {} : { serverVersion }) }
+  if (outcome.kind === 'ready') {
+    const ready = set(before, 'Ready', true, 'ShardReady', 'Tenants can be placed here.')
+    return { ...base, conditions: set(ready, 'Reachable', true, 'Reachable', `Logged in to Postgres ${outcome.serverVersion}.`) }
+  }
+  const { reason, message } = outcome
+  const ready = set(before, 'Ready', false, reason, message)
+  const reached = outcome.serverVersion !== undefined
+  const reachable = reached
+    ? set(ready, 'Reachable', true, 'Reachable', `Logged in to Postgres ${outcome.serverVersion}.`)
+    : set(ready, 'Reachable', false, reason, message)
+  if (!STALLED.has(reason)) return { ...base, conditions: reachable }
+  const stalled = shard.status?.conditions?.filter((condition) => condition.type === 'Stalled') ?? []
+  return { ...base, conditions: set([...reachable, ...stalled], 'Stalled', true, reason, message) }
+}

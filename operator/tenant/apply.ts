@@ -1,0 +1,252 @@
+import { TENANT_FINALIZER } from '../../crds/tenant.ts'
+import { OperatorError } from '../errors.ts'
+import type { Client } from '../kubernetes/client.ts'
+import { SECRETS, TENANTS } from '../kubernetes/object.ts'
+import type { Recorder } from '../kubernetes/recorder.ts'
+import type { Database } from '../postgres/connect.ts'
+import type { Connections } from '../postgres/connections.ts'
+import { latest, type Migration } from '../postgres/migrations.ts'
+import { type ShardNames, shardNames, tenantName } from '../postgres/names.ts'
+import { createTenant, dropTenant, grantTenant, migrateTenant, reopenTenant, retainTenant } from '../postgres/statements.ts'
+import { buildRoute, type Home } from '../routing/build.ts'
+import type { RoutingPublisher } from '../routing/publish.ts'
+import { type ApiKey, issueKey, replaceToken, routeKeys } from './keys.ts'
+import type { Tenant, TenantWorld } from './observe.ts'
+import type { Placement } from './placement.ts'
+import type { DatabaseStep, Failure, KeyStep, TenantPlan } from './plan.ts'
+
+/** What the steps work with. */
+export type TenantTools = {
+  client: Client
+  connections: Connections
+  routing: RoutingPublisher
+  recorder: Recorder
+  migrations: readonly Migration[]
+}
+
+/** How a pass ended. `home` is where the tenant stands, as far as it is known. */
+export type TenantOutcome =
+  | { kind: 'waits' }
+  | { kind: 'gone' }
+  | { kind: 'placement'; placement: Placement; resourceVersion: string }
+  | { kind: 'stands'; home: Home | undefined; failure: Failure | undefined }
+  | { kind: 'remains'; failure: Failure }
+
+type Served = Extract<TenantPlan, { kind: 'serve' }>
+type Removed = Extract<TenantPlan, { kind: 'remove' }>
+
+/** Carries the plan out. A failure that a condition can tell is part of the outcome; what the API server refuses is thrown. */
+export async function applyTenant(tools: TenantTools, world: TenantWorld, plan: TenantPlan, signal: AbortSignal): Promise<TenantOutcome> {
+  switch (plan.kind) {
+    case 'wait':
+      return { kind: 'waits' }
+    case 'place':
+      return {
+        kind: 'placement',
+        placement: plan.placement,
+        resourceVersion: await claim(tools, world.tenant, plan.placement.kind === 'placed', signal),
+      }
+    case 'serve':
+      return serve(tools, world, plan, signal)
+    case 'remove':
+      return remove(tools, world, plan, signal)
+  }
+}
+
+async function serve(tools: TenantTools, world: TenantWorld, plan: Served, signal: AbortSignal): Promise<TenantOutcome> {
+  await claim(tools, world.tenant, plan.claim, signal)
+  const failed = await takeSteps(tools, world, plan.steps)
+  const home = homeOf(tools, world, failed)
+  const failure = plan.failure ?? failed?.failure
+  const keys = await applyKeys(tools, world, plan.keys, signal)
+  if (home !== undefined) await publish(tools, world, home, keys.keys)
+  return { kind: 'stands', home, failure: failure ?? keys.failure ?? hostFailure(world) }
+}
+
+async function publish({ routing }: TenantTools, { tenant, takenHosts }: TenantWorld, home: Home, keys: readonly ApiKey[]): Promise<void> {
+  const hosts = (tenant.spec.hosts ?? []).filter((host) => !takenHosts.some((taken) => taken.host === host))
+  await routing.putRoute(buildRoute({ id: tenant.metadata.name, uid: tenant.metadata.uid, home, hosts, keys: routeKeys(keys) }))
+}
+
+/** The door is closed first, then the data is kept or removed, the finalizer goes last. */
+async function remove(tools: TenantTools, world: TenantWorld, plan: Removed, signal: AbortSignal): Promise<TenantOutcome> {
+  const { tenant } = world
+  if (!tenant.metadata.finalizers?.includes(TENANT_FINALIZER)) return { kind: 'gone' }
+  await tools.routing.removeRoute(tenant.metadata.uid)
+  await applyKeys(tools, world, plan.keys, signal)
+  const failure = plan.failure ?? (await takeSteps(tools, world, plan.steps))?.failure
+  if (failure !== undefined) return { kind: 'remains', failure }
+  await tellEnd(tools, world, plan.steps)
+  await dropFinalizer(tools.client, tenant, signal)
+  return { kind: 'gone' }
+}
+
+async function tellEnd({ recorder }: TenantTools, { tenant, look }: TenantWorld, steps: readonly DatabaseStep[]): Promise<void> {
+  if (look.kind !== 'seen' || look.facts.record === undefined) return
+  const place = `schema ${look.facts.record.schema} of database ${look.database} on Shard ${tenant.status?.shard}`
+  if (steps.some(({ kind }) => kind === 'drop'))
+    await recorder.record(tenant, 'Normal', 'DataRemoved', `Removed ${place}, its role, the API keys and the route.`)
+  else
+    await recorder.record(
+      tenant,
+      'Normal',
+      'DataRetained',
+      `The data is kept in ${place}; API keys and route are removed. Set spec.deletionPolicy to Delete before deleting to remove it.`,
+    )
+}
+
+type Attempt = { step: DatabaseStep; failure: Failure }
+
+/** The steps until one fails. */
+async function takeSteps(tools: TenantTools, world: TenantWorld, steps: readonly DatabaseStep[]): Promise<Attempt | undefined> {
+  const { look, tenant } = world
+  const shard = tenant.status?.shard
+  const connection = shard === undefined ? undefined : tools.connections.database(shard)
+  if (look.kind !== 'seen' || connection === undefined) return undefined
+  for (const step of steps) {
+    try {
+      await takeStep(connection, shardNames(look.database), world, step, tools.migrations)
+    } catch (cause) {
+      return { step, failure: describe(step, shard, cause) }
+    }
+  }
+  return undefined
+}
+
+async function takeStep(
+  database: Pick<Database, 'run'>,
+  names: ShardNames,
+  { tenant, look }: TenantWorld,
+  step: DatabaseStep,
+  migrations: readonly Migration[],
+): Promise<void> {
+  const { uid, namespace, name } = tenant.metadata
+  const record = look.kind === 'seen' ? look.facts.record : undefined
+  const physical = record?.schema ?? tenantName(uid)
+  switch (step.kind) {
+    case 'create':
+      return database.run(createTenant(names, { uid, namespace, name, physical, epoch: 1 }, migrations))
+    case 'reopen':
+      return database.run(reopenTenant(names, uid, physical))
+    case 'grant':
+      return database.run(grantTenant(names, physical))
+    case 'migrate':
+      for (const migration of migrations) if (migration.version > step.from) await database.run(migrateTenant(uid, physical, migration))
+      return
+    case 'retain':
+      return database.run(retainTenant(names, uid, physical))
+    case 'drop':
+      return database.run(dropTenant(uid, physical, record?.role ?? physical))
+  }
+}
+
+function describe(step: DatabaseStep, shard: string | undefined, cause: unknown): Failure {
+  if (cause instanceof OperatorError)
+    return { stage: 'Provisioned', reason: 'ShardUnreachable', message: `Shard ${shard}: ${cause.message}`, cause }
+  if (step.kind === 'migrate') {
+    return {
+      stage: 'SchemaCurrent',
+      reason: 'MigrationFailed',
+      message: `A migration above ${step.from} failed and was rolled back: see the operator's log; it is tried again.`,
+      cause,
+    }
+  }
+  return {
+    stage: 'Provisioned',
+    reason: 'ProvisioningFailed',
+    message: `The step ${step.kind} failed on Shard ${shard} and was rolled back: see the operator's log; it is tried again.`,
+    cause,
+  }
+}
+
+/** Where the tenant stands after the steps: as the database says, and while it does not answer, as was last known. */
+function homeOf({ migrations }: TenantTools, { tenant, look }: TenantWorld, failed: Attempt | undefined): Home | undefined {
+  const shard = tenant.status?.shard
+  if (look.kind !== 'seen' || shard === undefined) return homeInStatus(tenant)
+  const { record, version } = look.facts
+  if (failed?.step.kind === 'create') return undefined
+  if (record === undefined) {
+    const physical = tenantName(tenant.metadata.uid)
+    if (tenant.status?.schema !== undefined || look.facts.schemaExists || look.facts.roleExists) return homeInStatus(tenant)
+    return {
+      shard,
+      isolation: 'schema',
+      database: look.database,
+      schema: physical,
+      role: physical,
+      epoch: 1,
+      schemaVersion: latest(migrations),
+    }
+  }
+  const schemaVersion = failed?.step.kind === 'migrate' ? version : Math.max(version, latest(migrations))
+  return {
+    shard,
+    isolation: 'schema',
+    database: look.database,
+    schema: record.schema,
+    role: record.role,
+    epoch: record.epoch,
+    schemaVersion,
+  }
+}
+
+/** Where the status says that a tenant stands; undefined until it has stood somewhere. */
+export function homeInStatus({ status }: Tenant): Home | undefined {
+  const { shard, isolation, database, schema, role, epoch, schemaVersion } = status ?? {}
+  if (shard === undefined || isolation === undefined || database === undefined) return undefined
+  if (schema === undefined || role === undefined || epoch === undefined || schemaVersion === undefined) return undefined
+  return { shard, isolation, database, schema, role, epoch, schemaVersion }
+}
+
+/** The finalizer stands before anything is made that it guards. Gives the version that the Tenant then has. */
+async function claim({ client }: TenantTools, { metadata }: Tenant, wanted: boolean, signal: AbortSignal): Promise<string> {
+  const { name, namespace, uid, resourceVersion, finalizers = [] } = metadata
+  if (!wanted || finalizers.includes(TENANT_FINALIZER)) return resourceVersion
+  const change = { uid, resourceVersion, finalizers: [...finalizers, TENANT_FINALIZER] }
+  const after = await client.patch(TENANTS, namespace, name, { metadata: change }, { signal })
+  return after.metadata.resourceVersion
+}
+
+async function dropFinalizer(client: Client, { metadata }: Tenant, signal: AbortSignal): Promise<void> {
+  const { name, namespace, uid, resourceVersion, finalizers = [] } = metadata
+  const change = { uid, resourceVersion, finalizers: finalizers.filter((finalizer) => finalizer !== TENANT_FINALIZER) }
+  await client.patch(TENANTS, namespace, name, { metadata: change }, { signal })
+}
+
+async function applyKeys(
+  { client }: TenantTools,
+  { tenant, keys }: TenantWorld,
+  steps: readonly KeyStep[],
+  signal: AbortSignal,
+): Promise<{ keys: ApiKey[]; failure: Failure | undefined }> {
+  const current = new Map(keys.map((key) => [key.name, key]))
+  let failure: Failure | undefined
+  for (const step of steps) {
+    if (step.kind === 'revoke') {
+      await client.delete(SECRETS, tenant.metadata.namespace, step.key.secret, { uid: step.key.uid, signal })
+      current.delete(step.key.name)
+    } else if (step.kind === 'replace') {
+      current.set(step.key.name, await replaceToken(client, tenant.metadata.namespace, step.key, signal))
+    } else {
+      const issued = await issueKey(client, tenant, step.name, signal).catch(keyFailure)
+      if ('stage' in issued) failure = issued
+      else current.set(issued.name, issued)
+    }
+  }
+  return { keys: [...current.values()], failure }
+}
+
+function keyFailure(error: unknown): Failure {
+  if (!(error instanceof OperatorError)) throw error
+  return { stage: 'Routed', reason: 'NameConflict', message: error.message, cause: error }
+}
+
+function hostFailure({ takenHosts }: TenantWorld): Failure | undefined {
+  const [first] = takenHosts
+  if (first === undefined) return undefined
+  return {
+    stage: 'Routed',
+    reason: 'HostTaken',
+    message: `The host ${first.host} belongs to the older Tenant ${first.by}: remove it from one of the two.`,
+  }
+}

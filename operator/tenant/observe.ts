@@ -1,0 +1,103 @@
+import type { TenantReason, TenantSpec, TenantStatus } from '../../crds/tenant.ts'
+import { OperatorError } from '../errors.ts'
+import type { KubeObject, Secret } from '../kubernetes/object.ts'
+import { readTenant, type TenantFacts } from '../postgres/catalog.ts'
+import type { Connections } from '../postgres/connections.ts'
+import { shardNames, tenantName } from '../postgres/names.ts'
+import type { Shard } from '../shard/observe.ts'
+import { isReady } from '../shard/reconcile.ts'
+import { type ApiKey, readKey } from './keys.ts'
+import type { Occupancy } from './occupancy.ts'
+import type { Candidate } from './placement.ts'
+
+/** A Tenant as the API server has it. */
+export type Tenant = KubeObject<TenantSpec, TenantStatus>
+
+/** Where a pass looks. */
+export type TenantSources = {
+  tenants: () => Tenant[]
+  shards: () => Shard[]
+  keySecrets: () => Secret[]
+  occupancy: Occupancy
+  connections: Connections
+}
+
+/** What the Shard's database says of the tenant. `unknown`: the Shard has not been looked at since this process began. */
+export type Look =
+  | { kind: 'unplaced' }
+  | { kind: 'unknown' }
+  | { kind: 'blocked'; reason: TenantReason; message: string }
+  | { kind: 'seen'; facts: TenantFacts; database: string }
+
+/** What a pass has found. */
+export type TenantWorld = {
+  tenant: Tenant
+  candidates: Candidate[]
+  look: Look
+  /** The API keys whose Secrets are marked as this Tenant's, those that spec no longer names included. */
+  keys: ApiKey[]
+  /** Hosts of this Tenant that an older one has. */
+  takenHosts: { host: string; by: string }[]
+}
+
+/** Looks at the Shards, the Tenant's Secrets and its Shard's database. A database that does not answer is something seen, not an error. */
+export async function observeTenant(sources: TenantSources, tenant: Tenant): Promise<TenantWorld> {
+  return {
+    tenant,
+    candidates: tenant.status?.shard === undefined ? candidatesOf(sources) : [],
+    look: await look(sources, tenant),
+    keys: sources.keySecrets().flatMap((secret) => readKey(secret, tenant.metadata.uid) ?? []),
+    takenHosts: takenHosts(tenant, sources.tenants),
+  }
+}
+
+function candidatesOf({ shards, occupancy }: TenantSources): Candidate[] {
+  const counts = occupancy.count()
+  return shards().map((shard) => ({
+    name: shard.metadata.name,
+    labels: shard.metadata.labels ?? {},
+    ready: isReady(shard) && shard.metadata.deletionTimestamp === undefined,
+    schedulable: shard.spec.schedulable,
+    capacity: shard.spec.capacity.tenants,
+    tenants: counts.get(shard.metadata.name) ?? 0,
+  }))
+}
+
+async function look({ shards, connections }: TenantSources, { metadata, status }: Tenant): Promise<Look> {
+  if (status?.shard === undefined) return { kind: 'unplaced' }
+  const shard = shards().find((one) => one.metadata.name === status.shard)
+  if (shard === undefined)
+    return {
+      kind: 'blocked',
+      reason: 'ShardNotFound',
+      message: `The Shard ${status.shard} of this Tenant does not exist: create it again.`,
+    }
+  const connection = connections.database(status.shard)
+  if (connection === undefined)
+    return isReady(shard)
+      ? { kind: 'unknown' }
+      : { kind: 'blocked', reason: 'ShardNotReady', message: `The Shard ${status.shard} is not Ready: see its conditions.` }
+  const { database } = shard.spec.endpoint
+  try {
+    const facts = await readTenant(connection, metadata.uid, tenantName(metadata.uid), shardNames(database).runtime)
+    return { kind: 'seen', facts, database }
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error
+    return { kind: 'blocked', reason: 'ShardUnreachable', message: `Shard ${status.shard}: ${error.message}` }
+  }
+}
+
+function takenHosts(tenant: Tenant, tenants: () => Tenant[]): TenantWorld['takenHosts'] {
+  const { hosts = [] } = tenant.spec
+  if (hosts.length === 0) return []
+  const older = tenants().filter((other) => isOlder(other, tenant))
+  return hosts.flatMap((host) => {
+    const owner = older.find((other) => other.spec.hosts?.includes(host))
+    return owner === undefined ? [] : [{ host, by: owner.metadata.name }]
+  })
+}
+
+function isOlder({ metadata: a }: Tenant, { metadata: b }: Tenant): boolean {
+  if (a.uid === b.uid) return false
+  return a.creationTimestamp === b.creationTimestamp ? a.uid < b.uid : a.creationTimestamp < b.creationTimestamp
+}

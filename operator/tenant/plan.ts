@@ -1,0 +1,102 @@
+import { TENANT_FINALIZER, type TenantReason } from '../../crds/tenant.ts'
+import type { TenantFacts } from '../postgres/catalog.ts'
+import { type ApiKey, keySecretName } from './keys.ts'
+import type { TenantWorld } from './observe.ts'
+import { choosePlacement, type Placement } from './placement.ts'
+
+/** The parts of a tenant that stand one on the other, each with a condition. */
+export type Stage = 'Placed' | 'Provisioned' | 'SchemaCurrent' | 'Routed'
+
+/** What stands in the way of a stage. */
+export type Failure = { stage: Stage; reason: TenantReason; message: string; cause?: unknown }
+
+/** One thing to do in the Shard's database. */
+export type DatabaseStep =
+  | { kind: 'create' }
+  | { kind: 'reopen' }
+  | { kind: 'grant' }
+  | { kind: 'migrate'; from: number }
+  | { kind: 'retain' }
+  | { kind: 'drop' }
+
+/** One thing to do to an API key's Secret. */
+export type KeyStep = { kind: 'issue'; name: string } | { kind: 'replace'; key: ApiKey } | { kind: 'revoke'; key: ApiKey }
+
+/** What a pass will do. */
+export type TenantPlan =
+  | { kind: 'wait' }
+  | { kind: 'place'; placement: Placement }
+  | { kind: 'serve'; claim: boolean; steps: DatabaseStep[]; failure: Failure | undefined; keys: KeyStep[] }
+  | { kind: 'remove'; steps: DatabaseStep[]; failure: Failure | undefined; keys: KeyStep[] }
+
+/** Works out what is to be done for a tenant whose migrations end with `latest`. */
+export function planTenant(world: TenantWorld, latest: number): TenantPlan {
+  const { tenant, look, candidates } = world
+  const deleting = tenant.metadata.deletionTimestamp !== undefined
+  if (look.kind === 'unknown') return { kind: 'wait' }
+  if (deleting) return planRemoval(world)
+  if (look.kind === 'unplaced') return { kind: 'place', placement: choosePlacement(tenant.spec, candidates) }
+  const claim = !tenant.metadata.finalizers?.includes(TENANT_FINALIZER)
+  const keys = keySteps(world, tenant.spec.apiKeys?.map(({ name }) => name) ?? [])
+  if (look.kind === 'blocked')
+    return { kind: 'serve', claim, steps: [], failure: { stage: 'Provisioned', reason: look.reason, message: look.message }, keys }
+  const failure = findConflict(world, look.facts)
+  return { kind: 'serve', claim, steps: failure === undefined ? provisionSteps(look.facts, latest) : [], failure, keys }
+}
+
+function planRemoval({ tenant, look, keys }: TenantWorld): TenantPlan {
+  const revoke = keys.map((key): KeyStep => ({ kind: 'revoke', key }))
+  if (look.kind === 'blocked') {
+    const message = `${look.message} The data cannot be ${tenant.spec.deletionPolicy === 'Delete' ? 'removed' : 'kept safe'} before that; if the server is gone for good, remove the finalizer ${TENANT_FINALIZER}.`
+    return { kind: 'remove', steps: [], failure: { stage: 'Provisioned', reason: look.reason, message }, keys: revoke }
+  }
+  const record = look.kind === 'seen' ? look.facts.record : undefined
+  if (record === undefined) return { kind: 'remove', steps: [], failure: undefined, keys: revoke }
+  const step: DatabaseStep = tenant.spec.deletionPolicy === 'Delete' ? { kind: 'drop' } : { kind: 'retain' }
+  return { kind: 'remove', steps: [step], failure: undefined, keys: revoke }
+}
+
+function provisionSteps({ record, granted, version }: TenantFacts, latest: number): DatabaseStep[] {
+  if (record === undefined) return [{ kind: 'create' }]
+  const steps: DatabaseStep[] = []
+  if (record.retained) steps.push({ kind: 'reopen' })
+  else if (!granted) steps.push({ kind: 'grant' })
+  if (version < latest) steps.push({ kind: 'migrate', from: version })
+  return steps
+}
+
+/** Checks whose the things are before one is touched; nothing that may hold data is ever made anew in silence. */
+function findConflict({ tenant }: TenantWorld, { record, schemaExists, roleExists }: TenantFacts): Failure | undefined {
+  const { name, namespace } = tenant.metadata
+  const found = (reason: TenantReason, message: string): Failure => ({ stage: 'Provisioned', reason, message })
+  if (record === undefined && tenant.status?.schema !== undefined) {
+    return found(
+      'DataMissing',
+      `The Shard no longer knows this tenant: restore its database from a backup, or delete this Tenant and create it anew.`,
+    )
+  }
+  if (record === undefined) {
+    if (!schemaExists && !roleExists) return undefined
+    return found(
+      'NameConflict',
+      'A schema or role of the name this tenant would have exists without the mark of ownership: rename or remove it.',
+    )
+  }
+  if (record.name !== name || record.namespace !== namespace) {
+    return found('NameConflict', `The data belongs to Tenant ${record.namespace}/${record.name}: create this Tenant under that name.`)
+  }
+  if (!schemaExists) return found('DataMissing', `The schema ${record.schema} is gone: restore it from a backup.`)
+  if (!roleExists) return found('DataMissing', `The role ${record.role} is gone: restore it, with its grants, from a backup.`)
+  return undefined
+}
+
+function keySteps({ tenant, keys }: TenantWorld, wanted: readonly string[]): KeyStep[] {
+  const names = new Map(keys.map((key) => [key.name, key]))
+  const issue = wanted.flatMap((name): KeyStep[] => {
+    const key = names.get(name)
+    if (key === undefined || key.secret !== keySecretName(tenant.metadata.name, name)) return [{ kind: 'issue', name }]
+    return key.sha256 === undefined ? [{ kind: 'replace', key }] : []
+  })
+  const revoke = keys.filter((key) => !wanted.includes(key.name)).map((key): KeyStep => ({ kind: 'revoke', key }))
+  return [...issue, ...revoke]
+}

@@ -1,0 +1,106 @@
+import { type Condition, removeCondition, setCondition } from '../../crds/condition.ts'
+import type { TenantPhase, TenantReason, TenantStatus } from '../../crds/tenant.ts'
+import type { Home } from '../routing/build.ts'
+import type { TenantOutcome } from './apply.ts'
+import type { Tenant } from './observe.ts'
+import type { Failure, Stage } from './plan.ts'
+
+const STAGES = ['Placed', 'Provisioned', 'SchemaCurrent', 'Routed'] as const
+
+// What only a person can mend.
+const STALLED: ReadonlySet<TenantReason> = new Set<TenantReason>([
+  'NameConflict',
+  'DataMissing',
+  'MigrationFailed',
+  'ProvisioningFailed',
+  'HostTaken',
+  'ShardNotFound',
+  'ShardFull',
+  'ShardCordoned',
+])
+const FAILED: ReadonlySet<TenantReason> = new Set<TenantReason>(['NameConflict', 'DataMissing', 'MigrationFailed', 'ProvisioningFailed'])
+// What says nothing of the stage itself, only that it could not be looked at.
+const UNSEEN: ReadonlySet<TenantReason> = new Set<TenantReason>(['ShardUnreachable', 'ShardNotReady', 'Waiting', 'InProgress'])
+
+type Said = { status: Condition['status']; reason: string; message: string }
+type Told = Exclude<TenantOutcome, { kind: 'waits' | 'gone' }>
+
+/** The status that tells of the outcome; equal to the one before when nothing has changed. */
+export function tenantStatus(tenant: Tenant, outcome: Told, now: Date): TenantStatus {
+  const generation = tenant.metadata.generation ?? 0
+  const failure = failureOf(outcome)
+  const home = outcome.kind === 'stands' ? outcome.home : undefined
+  const failedAt = failure === undefined ? STAGES.length : STAGES.indexOf(failure.stage)
+  const stages = STAGES.map((stage, index): [string, Said] => {
+    if (index === failedAt && failure !== undefined)
+      return [stage, { status: UNSEEN.has(failure.reason) ? 'Unknown' : 'False', reason: failure.reason, message: failure.message }]
+    return [stage, index < failedAt ? reached(stage, tenant, outcome, home) : later(stage, tenant)]
+  })
+  const ready: Said =
+    failure === undefined
+      ? { status: 'True', reason: 'TenantReady', message: 'The next request is served.' }
+      : { status: 'False', reason: failure.reason, message: failure.message }
+  const all: [string, Said][] = [...stages, ['Ready', ready]]
+  const set = (conditions: Condition[], [type, said]: [string, Said]) =>
+    setCondition(conditions, { type, ...said, observedGeneration: generation }, now)
+  const passing = passingConditions(failure)
+  const before = ['Reconciling', 'Stalled']
+    .filter((type) => !passing.some(([name]) => name === type))
+    .reduce(removeCondition, tenant.status?.conditions ?? [])
+  return {
+    ...placeOf(tenant, outcome),
+    ...home,
+    observedGeneration: generation,
+    phase: phaseOf(tenant, failure),
+    conditions: [...all, ...passing].reduce<Condition[]>(set, [...before]),
+  }
+}
+
+/** What stands in the way of Ready; placed, but no more than that, is such a thing too. */
+function failureOf(outcome: Told): Failure | undefined {
+  if (outcome.kind !== 'placement') return outcome.failure
+  const { placement } = outcome
+  if (placement.kind === 'unplaced') return { stage: 'Placed', reason: placement.reason, message: placement.message }
+  return { stage: 'Provisioned', reason: 'InProgress', message: `Schema and role are being made on Shard ${placement.shard}.` }
+}
+
+function placeOf({ status }: Tenant, outcome: Told): TenantStatus {
+  if (outcome.kind === 'placement') return outcome.placement.kind === 'placed' ? { shard: outcome.placement.shard } : {}
+  const { conditions: _conditions, phase: _phase, observedGeneration: _generation, ...place } = status ?? {}
+  return place
+}
+
+function phaseOf(tenant: Tenant, failure: Failure | undefined): TenantPhase {
+  if (tenant.metadata.deletionTimestamp !== undefined) return 'Deleting'
+  if (failure === undefined) return 'Ready'
+  if (failure.stage === 'Placed') return 'Pending'
+  return FAILED.has(failure.reason) ? 'Failed' : 'Provisioning'
+}
+
+function reached(stage: Stage, tenant: Tenant, outcome: Told, home: Home | undefined): Said {
+  const said = (reason: TenantReason, message: string): Said => ({ status: 'True', reason, message })
+  if (stage === 'Placed')
+    return outcome.kind === 'placement' ? said(outcome.placement.reason, outcome.placement.message) : placedBefore(tenant)
+  if (stage === 'Provisioned') return said('Provisioned', `Schema ${home?.schema} and its role stand in database ${home?.database}.`)
+  if (stage === 'SchemaCurrent') return said('SchemaCurrent', `All ${home?.schemaVersion} migrations have run.`)
+  return said('Published', 'The route stands in the routing config.')
+}
+
+function placedBefore({ status }: Tenant): Said {
+  const before = status?.conditions?.find(({ type }) => type === 'Placed')
+  if (before?.status === 'True') return { status: 'True', reason: before.reason, message: before.message }
+  return { status: 'True', reason: 'NamedShard', message: `Lives on Shard ${status?.shard}.` }
+}
+
+/** A stage that was not come to keeps what was last known of it. */
+function later(stage: Stage, { status }: Tenant): Said {
+  const before = status?.conditions?.find(({ type }) => type === stage)
+  if (before?.status === 'True') return { status: 'True', reason: before.reason, message: before.message }
+  return { status: 'Unknown', reason: 'Waiting', message: 'Waits for the steps before it.' }
+}
+
+function passingConditions(failure: Failure | undefined): [string, Said][] {
+  if (failure === undefined) return []
+  const said: Said = { status: 'True', reason: failure.reason, message: failure.message }
+  return [[STALLED.has(failure.reason) ? 'Stalled' : 'Reconciling', said]]
+}
