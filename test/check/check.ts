@@ -7,7 +7,7 @@ import { readSources } from './sources.ts'
 import { run, type Step } from './step.ts'
 
 const STEPS: readonly Step[] = [
-  { name: 'format and lint (biome)', faults: () => run('biome', ['check', '--error-on-warnings', '.']) },
+  { name: 'format and lint (biome)', faults: () => run('biome', ['check', '--error-on-warnings', '--max-diagnostics=10', '.']) },
   { name: 'types (tsc)', faults: () => run('tsc', ['--project', '.']) },
   { name: 'layers (test/check/layers.ts)', faults: async () => violations(readSources().filter(isTypeScript).map(importsOf)) },
   { name: 'dead code and unused dependencies (knip)', faults: () => run('knip', ['--no-progress']) },

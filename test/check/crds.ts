@@ -20,7 +20,7 @@ const schema: z.ZodType<Schema> = z.lazy(() =>
     additionalProperties: schema.optional(),
     items: schema.optional(),
     enum: z.array(z.string()).optional(),
-    default: z.unknown(),
+    default: z.unknown().optional(),
     'x-kubernetes-preserve-unknown-fields': z.boolean().optional(),
   }),
 )

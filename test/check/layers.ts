@@ -47,7 +47,7 @@ export const LAYERS: readonly Layer[] = [
   },
   {
     files: [
-      'operator/**/{plan,status,placement,build,statements}.ts',
+      'operator/**/{plan,status,placement,build}.ts',
       'runtime/**/{decide,evolve,subjects,keys}.ts',
       'runtime/tenancy/**',
       'runtime/routing/table.ts',
@@ -69,7 +69,7 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   '@kubernetes/client-node': ['operator/kubernetes/**'],
   '@nats-io/*': ['runtime/events/**'],
   cockatiel: ['runtime/resilience/**', 'operator/loop/**', 'operator/kubernetes/**'],
-  commander: ['config/local/**'],
+  commander: ['config/local/**', '*/main.ts'],
   express: ['runtime/http/**'],
   ioredis: ['runtime/cache/**'],
   'lru-cache': ['runtime/cache/**', 'runtime/shards/**'],
