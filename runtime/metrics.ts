@@ -98,8 +98,8 @@ function count(registry: Registry, sources: MetricSources): () => void {
     'tenantry:breaker': ({ dependency, state }) => breaker.set({ dependency: text(dependency) }, Number(state)),
     'tenantry:cache': ({ level, result }) => cache.inc({ level: text(level), result: text(result) }),
     'tenantry:pool': ({ shard, state, connections }) => pool.set({ shard: text(shard), state: text(state) }, Number(connections)),
-    'tenantry:outbox.lag': ({ shard, seconds }) => outbox.set({ shard: text(shard) }, Number(seconds)),
-    'tenantry:projection.lag': (lag) => projection.set({ projection: text(lag.projection), shard: text(lag.shard) }, Number(lag.events)),
+    'tenantry:relay': ({ shard, seconds }) => outbox.set({ shard: text(shard) }, Number(seconds)),
+    'tenantry:projection': (lag) => projection.set({ projection: text(lag.projection), shard: text(lag.shard) }, Number(lag.events)),
     'tenantry:routing.fault': ({ document }) => routingFaults.inc({ document: text(document) }),
   })
 }

@@ -7,7 +7,7 @@ export type Health = {
   accepting: () => boolean
   /** True once the routing config was read. */
   routingLoaded: () => boolean
-  /** True when at least one Shard answers; true also when there is none yet, so that a fresh platform can start. */
+  /** True when at least one Shard answers. */
   shardReachable: () => Promise<boolean>
 }
 

@@ -99,6 +99,10 @@ function portOf(server: Server): number {
 
 function close(server: Server, deadline: number): Promise<void> {
   return new Promise((resolve) => {
+    if (!server.listening) {
+      resolve()
+      return
+    }
     const timer = setTimeout(() => server.closeAllConnections(), deadline)
     server.close(() => {
       clearTimeout(timer)
