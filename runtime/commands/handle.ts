@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import { v7 as uuidv7 } from 'uuid'
 import { TenantryError } from '../errors.ts'
 import type { Session } from '../shards/session.ts'
@@ -9,7 +10,8 @@ import { Turns } from './turns.ts'
 
 type Handle = (command: AnyCommand, tenant: TenantContext, input: unknown, options: CommandOptions) => Promise<Outcome>
 
-const ATTEMPTS = 5
+const ATTEMPTS = 10
+const LONGEST_PAUSE = 50
 
 /**
  * Load, decide, save. A command that lost a race against another replica is decided again on what is there now, unless
@@ -29,6 +31,8 @@ export function createHandler(session: Session, onCommit: CommandBusOptions['onC
     for (let tried = 0; tried < ATTEMPTS; tried += 1) {
       const outcome = await attempt(...call)
       if (outcome !== undefined) return outcome
+      // By chance and longer each time, so that two replicas do not go on losing to each other.
+      await setTimeout(Math.random() * Math.min(LONGEST_PAUSE, 2 ** tried))
     }
     throw new TenantryError('conflict', 'Others are changing it at the same time.')
   }
