@@ -33,7 +33,7 @@ export type Message = {
 }
 
 /** NATS is not there at the moment. */
-export class NatsAway extends Error {
+class NatsAway extends Error {
   constructor() {
     super('NATS is not connected')
     this.name = 'NatsAway'

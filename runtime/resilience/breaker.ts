@@ -55,12 +55,24 @@ export function createBreaker(dependency: string, options: BreakerOptions): Brea
     run: async (work) => {
       // Cockatiel lets the others wait for the probe; a caller is better served by an answer now.
       if (policy.state === CircuitState.HalfOpen) throw new DependencyDown(dependency, retryAfter)
-      try {
-        return await policy.execute(work)
-      } catch (error) {
-        throw isBrokenCircuitError(error) ? new DependencyDown(dependency, retryAfter, error) : error
-      }
+      const result = await policy
+        .execute(() => settle(work, options.counts))
+        .catch((error: unknown) => {
+          throw isBrokenCircuitError(error) ? new DependencyDown(dependency, retryAfter, error) : error
+        })
+      if ('error' in result) throw result.error
+      return result.value
     },
+  }
+}
+
+// To cockatiel an error that does not count is neither failure nor success; here it is a success, since somebody answered.
+async function settle<T>(work: () => Promise<T>, counts: BreakerOptions['counts']): Promise<{ value: T } | { error: unknown }> {
+  try {
+    return { value: await work() }
+  } catch (error) {
+    if (counts(error)) throw error
+    return { error }
   }
 }
 

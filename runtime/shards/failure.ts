@@ -34,7 +34,7 @@ export function isAway(error: unknown): boolean {
 }
 
 /** True for what another attempt may not meet, and false for all that a living server has answered to the work itself. */
-export function isUnavailable(error: unknown): boolean {
+function isUnavailable(error: unknown): boolean {
   if (isAway(error) || error instanceof ConnectionLost) return true
   return error instanceof DatabaseError && error.code !== undefined && (UNAVAILABLE.includes(error.code) || error.code.startsWith('08'))
 }

@@ -9,7 +9,7 @@ import { PipelinedConnection } from './pipeline.ts'
 import type { Row } from './statement.ts'
 
 /** Told on `tenantry:pool`: how many connections (or callers, for `waiting`) are in that state. */
-export type PoolChange = { shard: string; state: 'pipelined' | 'idle' | 'busy' | 'waiting'; connections: number }
+type PoolChange = { shard: string; state: 'pipelined' | 'idle' | 'busy' | 'waiting'; connections: number }
 
 const changes = channel('tenantry:pool')
 const FAILURES_IN_A_ROW = 3
@@ -56,9 +56,12 @@ export class Shard {
   announce(): void {
     const { idle, busy, waiting } = this.#checkout.counts
     const pipelined = this.#pipelined.filter((connection) => connection.isOpen).length
-    for (const [state, connections] of Object.entries({ pipelined, idle, busy, waiting })) {
-      changes.publish({ shard: this.#name, state, connections })
-    }
+    const announce = (state: PoolChange['state'], connections: number) =>
+      changes.publish({ shard: this.#name, state, connections } satisfies PoolChange)
+    announce('pipelined', pipelined)
+    announce('idle', idle)
+    announce('busy', busy)
+    announce('waiting', waiting)
   }
 
   /** Waits for what is under way, then ends the connections. */

@@ -14,7 +14,7 @@ export function text(min: number, max: number) {
 }
 
 /** The id in a path. What is no UUID names nothing: `not-found`. */
-export const taskId = z.string().transform((id) => {
+const taskId = z.string().transform((id) => {
   if (!UUID.test(id)) throw new TenantryError('not-found', 'There is no such task.')
   return id.toLowerCase()
 })
