@@ -17,7 +17,7 @@ export type StreamOptions = Selection & { resourceVersion: string; timeoutSecond
 /** A collection at one moment. */
 export type ObjectList<O> = { items: O[]; resourceVersion: string }
 
-/** A change as JSON merge patch; `metadata.uid` and `metadata.resourceVersion` in it are preconditions (409 when they fail). */
+/** A change as JSON merge patch; `metadata.resourceVersion` and `metadata.uid` in it are preconditions (refused with 409 and 422). */
 export type MergePatch = Record<string, unknown>
 
 /**

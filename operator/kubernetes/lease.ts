@@ -119,8 +119,8 @@ function candidate(
   function put(before: Lease | undefined, signal: AbortSignal): Promise<Lease> {
     const spec = specFor(before)
     if (before === undefined) return client.create(LEASES, namespace, { metadata: { name }, spec }, { signal })
-    const { uid, resourceVersion } = before.metadata
-    return client.patch(LEASES, namespace, name, { metadata: { uid, resourceVersion }, spec }, { signal })
+    const { resourceVersion } = before.metadata
+    return client.patch(LEASES, namespace, name, { metadata: { resourceVersion }, spec }, { signal })
   }
 
   return {
@@ -195,9 +195,9 @@ function keep(options: LeaseOptions, clock: Clock, election: Candidate, won: { l
     try {
       const now = await client.get(LEASES, namespace, name, { signal: limit.signal })
       if (now === undefined || holderOf(now) !== identity) return
-      const { uid, resourceVersion } = now.metadata
+      const { resourceVersion } = now.metadata
       const spec = { holderIdentity: '', leaseDurationSeconds: 1 }
-      await client.patch(LEASES, namespace, name, { metadata: { uid, resourceVersion }, spec }, { signal: limit.signal })
+      await client.patch(LEASES, namespace, name, { metadata: { resourceVersion }, spec }, { signal: limit.signal })
       log.info({ lease: name, identity }, 'the lease is released')
     } catch (error) {
       log.warn({ lease: name, identity, err: error }, 'the lease could not be released; others wait for its end')

@@ -74,7 +74,8 @@ export function runController(options: ControllerOptions): Controller {
   } = options
   const running = new Map<string, { since: number; ended: Promise<void> }>()
 
-  const queue = new Queue({ clock, backoff, random, laneWidth: workers, lane: laneOf, wakeMs, onReady: pump })
+  const queue = new Queue({ clock, backoff, random, laneWidth: workers, lane: laneOf, wakeMs, onReady: schedule })
+  let scheduled = false
 
   function laneOf(key: string): string {
     try {
@@ -85,7 +86,15 @@ export function runController(options: ControllerOptions): Controller {
     }
   }
 
+  /** Passes begin after the code that asked for them has had its say: a burst of askings is one pass, and changes in it overtake resyncs. */
+  function schedule(): void {
+    if (scheduled) return
+    scheduled = true
+    queueMicrotask(pump)
+  }
+
   function pump(): void {
+    scheduled = false
     for (let key = next(); key !== undefined; key = next()) start(key)
     workqueueChannel.publish({ controller: name, depth: queue.depth() })
   }
@@ -111,8 +120,6 @@ export function runController(options: ControllerOptions): Controller {
 
   async function attempt(key: string, limit: Deadline): Promise<Outcome> {
     try {
-      // A pass never begins inside the call that asked for it.
-      await Promise.resolve()
       const result = await reconcile(key, limit.signal)
       return { result: result.kind, next: result.kind === 'requeue' ? { kind: 'again', afterMs: result.afterMs } : { kind: 'rest' } }
     } catch (error) {

@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto'
 import { promisify } from 'node:util'
 import { inject } from 'vitest'
 import type { KubeObject, Resource } from '../../operator/kubernetes/object.ts'
-import type { Logger } from '../../operator/loop/logger.ts'
 
 /** A kind of the tests' own, with a status subresource. */
 export type Widget = KubeObject<{ wanted?: string; shard?: string }, { seen?: string; note?: string }>
@@ -45,11 +44,4 @@ export async function installWidgets(): Promise<void> {
   }
   await kubectl(['apply', '--server-side', '-f', '-'], JSON.stringify(definition))
   await kubectl(['wait', '--for=condition=Established', `crd/${definition.metadata.name}`, '--timeout=30s'])
-}
-
-/** A logger that keeps what it is told, for a test that asks whether something was said. */
-export function keepLog(): Logger & { lines: { level: keyof Logger; message: string; fields: Record<string, unknown> }[] } {
-  const lines: { level: keyof Logger; message: string; fields: Record<string, unknown> }[] = []
-  const at = (level: keyof Logger) => (fields: Record<string, unknown>, message: string) => void lines.push({ level, message, fields })
-  return { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
 }

@@ -3,8 +3,9 @@ import { type Client, connect } from '../../operator/kubernetes/client.ts'
 import { CONFIG_MAPS } from '../../operator/kubernetes/object.ts'
 import { type Store, watch } from '../../operator/kubernetes/watch.ts'
 import { type Controller, type Result, runController } from '../../operator/loop/controller.ts'
-import { createNamespace, installWidgets, keepLog, kubectl, WIDGETS, type Widget } from '../builders/cluster.ts'
+import { createNamespace, installWidgets, kubectl, WIDGETS, type Widget } from '../builders/cluster.ts'
 import { printFigure } from '../builders/figure.ts'
+import { keepLog } from '../builders/log.ts'
 import { type ApiProxy, startApiProxy } from '../faults/api-proxy.ts'
 
 const HOT_MS = 60_000

@@ -6,8 +6,9 @@ import { type Client, connect } from '../../operator/kubernetes/client.ts'
 import { holdLease } from '../../operator/kubernetes/lease.ts'
 import { CONFIG_MAPS, LEASES } from '../../operator/kubernetes/object.ts'
 import { watch } from '../../operator/kubernetes/watch.ts'
-import { createNamespace, keepLog } from '../builders/cluster.ts'
+import { createNamespace } from '../builders/cluster.ts'
 import { printFigure } from '../builders/figure.ts'
+import { keepLog } from '../builders/log.ts'
 import { startTcpProxy, type TcpProxy } from '../faults/tcp-proxy.ts'
 
 const PATIENCE = { timeout: 30_000, interval: 20 }

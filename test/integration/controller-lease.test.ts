@@ -6,8 +6,9 @@ import { z } from 'zod'
 import { type Client, connect } from '../../operator/kubernetes/client.ts'
 import { type HeldLease, holdLease, LeaseLost } from '../../operator/kubernetes/lease.ts'
 import { LEASES, type LeaseSpec } from '../../operator/kubernetes/object.ts'
-import { createNamespace, keepLog } from '../builders/cluster.ts'
+import { createNamespace } from '../builders/cluster.ts'
 import { printFigure } from '../builders/figure.ts'
+import { keepLog } from '../builders/log.ts'
 import { type ApiProxy, type ProxiedCall, startApiProxy } from '../faults/api-proxy.ts'
 
 const lineSchema = z.object({ event: z.enum(['waits', 'holds', 'lost', 'released']), identity: z.string(), at: z.number() })

@@ -2,8 +2,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test, vi } 
 import { type Client, connect } from '../../operator/kubernetes/client.ts'
 import { type Store, watch } from '../../operator/kubernetes/watch.ts'
 import { type Controller, type ControllerOptions, type Result, reconcileChannel, runController } from '../../operator/loop/controller.ts'
-import { createNamespace, installWidgets, keepLog, WIDGETS, type Widget } from '../builders/cluster.ts'
+import { createNamespace, installWidgets, WIDGETS, type Widget } from '../builders/cluster.ts'
 import { printFigure } from '../builders/figure.ts'
+import { keepLog } from '../builders/log.ts'
 
 type Pass = { key: string; result: string; durationMs: number; at: number }
 

@@ -3,8 +3,9 @@ import { type Client, connect } from '../../operator/kubernetes/client.ts'
 import { CONFIG_MAPS, type ConfigMap } from '../../operator/kubernetes/object.ts'
 import { type Store, type WatchOptions, watch, watchChannel } from '../../operator/kubernetes/watch.ts'
 import { type Controller, runController } from '../../operator/loop/controller.ts'
-import { createNamespace, installWidgets, keepLog, WIDGETS } from '../builders/cluster.ts'
+import { createNamespace, installWidgets, WIDGETS } from '../builders/cluster.ts'
 import { printFigure } from '../builders/figure.ts'
+import { keepLog } from '../builders/log.ts'
 import { type ApiProxy, type ProxiedCall, startApiProxy } from '../faults/api-proxy.ts'
 
 /** What a level-triggered controller has made of the world: the uid and the value it saw last, for each name. */
