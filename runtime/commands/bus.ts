@@ -1,10 +1,7 @@
 import type { Session } from '../shards/session.ts'
 import type { TenantContext } from '../tenancy/context.ts'
-import type { AnyCommand, CommandOptions, Outcome } from './command.ts'
+import type { AnyCommand, CommandOptions, OnCommit, Outcome } from './command.ts'
 import { createHandler } from './handle.ts'
-
-/** What a commit has made known; the relay and the caches listen. */
-export type Committed = { type: string; aggregateId: string; position: number }
 
 export type CommandBus = {
   /** Carries out the command of that name. `input` is what the command's schema has parsed. Throws TenantryError. */
@@ -15,7 +12,7 @@ export type CommandBusOptions = {
   session: Session
   commands: readonly AnyCommand[]
   /** Told of each commit before the caller is answered. */
-  onCommit: (tenant: TenantContext, events: readonly Committed[]) => void
+  onCommit: OnCommit
 }
 
 /** One handler for each command, exactly one: throws when two have the same name, or one is asked for that is not there. */

@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import type { Row, Statement } from '../shards/statement.ts'
+import type { TenantContext } from '../tenancy/context.ts'
 
 /** Where a command stands in the HTTP API; data, so that http/ mounts every feature's commands the same way. */
 export type CommandRoute = { method: 'POST' | 'PATCH' | 'DELETE'; path: string; status: 200 | 201 | 204 }
@@ -69,3 +70,9 @@ export type CommandOptions = {
   /** Gives up what has not been sent to Postgres yet. */
   signal: AbortSignal
 }
+
+/** What a commit has made known; the relay and the caches listen. */
+export type Committed = { type: string; aggregateId: string; position: number }
+
+/** Is told of each commit, at once. */
+export type OnCommit = (tenant: TenantContext, events: readonly Committed[]) => void

@@ -3,8 +3,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { TenantryError } from '../errors.ts'
 import type { Session } from '../shards/session.ts'
 import type { TenantContext } from '../tenancy/context.ts'
-import type { CommandBusOptions } from './bus.ts'
-import type { AnyCommand, CommandOptions, Loaded, NewEvent, Outcome } from './command.ts'
+import type { AnyCommand, CommandOptions, Loaded, NewEvent, OnCommit, Outcome } from './command.ts'
 import { type Saved, Saver } from './save.ts'
 import { Turns } from './turns.ts'
 
@@ -17,7 +16,7 @@ const LONGEST_PAUSE = 50
  * Load, decide, save. A command that lost a race against another replica is decided again on what is there now, unless
  * the caller has named the version; after a few lost races it is a `conflict`.
  */
-export function createHandler(session: Session, onCommit: CommandBusOptions['onCommit']): Handle {
+export function createHandler(session: Session, onCommit: OnCommit): Handle {
   const saver = new Saver(session)
   const turns = new Turns()
 

@@ -1,17 +1,17 @@
-import { setTimeout } from 'node:timers/promises'
 import {
   AckPolicy,
   JetStreamApiCodes,
   JetStreamApiError,
   type JetStreamClient,
-  type JetStreamManager,
+  type JsMsg,
   jetstream,
   jetstreamManager,
   RetentionPolicy,
   StorageType,
 } from '@nats-io/jetstream'
-import { connect, type NatsConnection, nanos } from '@nats-io/transport-node'
+import { type NatsConnection, nanos } from '@nats-io/transport-node'
 import type { Log } from '../log.ts'
+import { Connection, NatsAway } from './connection.ts'
 import { everySubject } from './subjects.ts'
 
 export type JetstreamOptions = {
@@ -32,202 +32,144 @@ export type Message = {
   retry: (delay: number) => void
 }
 
-/** NATS is not there at the moment. */
-class NatsAway extends Error {
-  constructor() {
-    super('NATS is not connected')
-    this.name = 'NatsAway'
-  }
-}
-
-type Connected = { connection: NatsConnection; client: JetStreamClient; manager: JetStreamManager }
-
 const PUBLISH_TIMEOUT = 5_000
-const RECONNECT_WAIT = 250
 const RETRY_WAIT = 500
-const KEEP_DAYS = 7
-const DAY = 24 * 60 * 60 * 1_000
+const ACK_WAIT = 30_000
+const MOST_UNACKNOWLEDGED = 2_000
+const KEEP = 7 * 24 * 60 * 60 * 1_000
 
 /**
- * The connection to NATS. It is made in the background and kept for ever; the stream is made when it is missing, and again
- * when NATS has lost its data, which is then told to all who listen.
+ * The stream of all events. It is made when it is missing, and made again when NATS has lost its data, which is then told
+ * to all who listen: what was in it is still in the event tables.
  */
 export class Jetstream {
   readonly #options: JetstreamOptions
-  readonly #stopped = new AbortController()
-  readonly #ready = Promise.withResolvers<Connected>()
-  readonly #starting: Promise<void>
-  readonly #onConnect = new Set<() => void>()
-  readonly #onNewStream = new Set<() => void>()
-  readonly #running = new Set<Promise<void>>()
-  #connected: Connected | undefined
-  #isUp = false
+  readonly #connection: Connection
+  readonly #onNew = new Set<() => void>()
+  #client: JetStreamClient | undefined
+  #ensuring: Promise<void> | undefined
 
   constructor(options: JetstreamOptions) {
     this.#options = options
-    this.#ready.promise.catch(() => undefined)
-    this.#starting = this.#start()
+    this.#connection = new Connection(options.url, options.log)
+    this.#connection.whenUp(() => this.#repair())
   }
 
   get isConnected(): boolean {
-    return this.#isUp
+    return this.#connection.present !== undefined
   }
 
   /** Publishes one event. Resolves when the stream has it; throws `NatsAway` or what NATS said. */
   async publish(subject: string, text: string, id: string): Promise<void> {
-    if (this.#connected === undefined || !this.#isUp) throw new NatsAway()
+    const connection = this.#connection.present
+    if (connection === undefined) throw new NatsAway()
     try {
-      await this.#connected.client.publish(subject, text, { msgID: id, timeout: PUBLISH_TIMEOUT })
+      this.#client ??= jetstream(connection)
+      await this.#client.publish(subject, text, { msgID: id, timeout: PUBLISH_TIMEOUT })
     } catch (error) {
-      this.#background(this.#ensureStream(this.#connected))
+      this.#repair()
       throw error
     }
   }
 
-  /** Calls `handle` with the messages of the durable consumer of that name, on this replica's share of them. */
+  /** Calls `handle` with this replica's share of the messages of the durable consumer of that name, until it is closed. */
   consume(name: string, handle: (message: Message) => void): void {
-    this.#background(this.#consumeForEver(name, handle))
+    this.#connection.background(`consume as ${name}`, async () => {
+      while (!this.#connection.stopped.aborted) {
+        try {
+          await this.#consumeOnce(await this.#connection.ready(), name, handle)
+        } catch (error) {
+          if (!this.#connection.stopped.aborted) this.#options.log.warn({ error, consumer: name }, 'consuming again after an error')
+        }
+        await this.#connection.pause(RETRY_WAIT)
+      }
+    })
   }
 
-  /** Every event as it is published, without a promise that none is missed: `onGap` tells when some may have been. */
+  /** Every event as it is published, each at most once; `onGap` tells when some may have been missed. */
   subscribe(onText: (text: string) => void, onGap: () => void): void {
-    this.#onConnect.add(onGap)
-    this.#background(
-      this.#ready.promise.then(({ connection }) => {
-        connection.subscribe(everySubject(this.#options.prefix), {
-          callback: (error, message) => {
-            if (error === null) onText(message.string())
-          },
-        })
-      }),
-    )
+    this.#connection.whenUp(onGap)
+    this.#connection.background('subscribe to all events', async () => {
+      const connection = await this.#connection.ready()
+      connection.subscribe(everySubject(this.#options.prefix), {
+        callback: (error, message) => {
+          if (error === null) onText(message.string())
+        },
+      })
+    })
   }
 
   /** Calls `listener` when the stream had to be made, so that earlier events are not in it. */
   whenNew(listener: () => void): void {
-    this.#onNewStream.add(listener)
+    this.#onNew.add(listener)
   }
 
   /** Sends what is under way and ends the connection. */
-  async close(): Promise<void> {
-    this.#stopped.abort()
-    this.#ready.reject(new NatsAway())
-    await this.#starting
-    await this.#connected?.connection.close()
-    await Promise.all(this.#running)
+  close(): Promise<void> {
+    return this.#connection.close()
   }
 
-  async #start(): Promise<void> {
-    while (!this.#stopped.signal.aborted) {
-      try {
-        const connection = await connect({
-          servers: this.#options.url,
-          name: 'tenantry-runtime',
-          maxReconnectAttempts: -1,
-          reconnectTimeWait: RECONNECT_WAIT,
-          pingInterval: 5_000,
-          maxPingOut: 2,
-        })
-        return await this.#accept(connection)
-      } catch (error) {
-        this.#options.log.debug({ error }, 'NATS is not there yet')
-        await this.#pause(RETRY_WAIT)
-      }
-    }
+  #repair(): void {
+    const connection = this.#connection.present
+    if (connection !== undefined) this.#connection.background('look after the stream', () => this.#ensureStream(connection))
   }
 
-  async #accept(connection: NatsConnection): Promise<void> {
-    const manager = await jetstreamManager(connection, { checkAPI: false })
-    const connected = { connection, manager, client: jetstream(connection) }
-    this.#connected = connected
-    this.#isUp = true
-    this.#background(this.#watch(connected))
-    await this.#ensureStream(connected).catch((error: unknown) => this.#options.log.warn({ error }, 'the stream cannot be made yet'))
-    this.#ready.resolve(connected)
+  #ensureStream(connection: NatsConnection): Promise<void> {
+    this.#ensuring ??= this.#makeIfMissing(connection).finally(() => {
+      this.#ensuring = undefined
+    })
+    return this.#ensuring
   }
 
-  async #watch(connected: Connected): Promise<void> {
-    for await (const { type } of connected.connection.status()) {
-      if (type === 'disconnect') this.#isUp = false
-      if (type !== 'reconnect') continue
-      this.#isUp = true
-      this.#options.log.info({}, 'NATS is back')
-      for (const listener of this.#onConnect) listener()
-      this.#background(this.#ensureStream(connected))
-    }
-    this.#isUp = false
-  }
-
-  async #ensureStream({ manager }: Connected): Promise<void> {
+  async #makeIfMissing(connection: NatsConnection): Promise<void> {
     const { stream, prefix, log } = this.#options
+    const manager = await jetstreamManager(connection, { checkAPI: false })
     try {
       await manager.streams.info(stream)
     } catch (error) {
-      if (!(error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamNotFound))
-        return log.warn({ error }, 'the stream cannot be looked at')
+      if (!isMissing(error)) throw error
+      const subjects = [everySubject(prefix)]
       await manager.streams.add({
         name: stream,
-        subjects: [everySubject(prefix)],
+        subjects,
         storage: StorageType.File,
         retention: RetentionPolicy.Limits,
-        max_age: nanos(KEEP_DAYS * DAY),
+        max_age: nanos(KEEP),
       })
       log.info({ stream }, 'the stream has been made')
-      for (const listener of this.#onNewStream) listener()
+      for (const listener of this.#onNew) listener()
     }
   }
 
-  async #consumeForEver(name: string, handle: (message: Message) => void): Promise<void> {
-    while (!this.#stopped.signal.aborted) {
-      try {
-        await this.#consumeOnce(await this.#ready.promise, name, handle)
-      } catch (error) {
-        if (!this.#stopped.signal.aborted) this.#options.log.warn({ error, consumer: name }, 'consuming again after an error')
-      }
-      await this.#pause(RETRY_WAIT)
-    }
-  }
-
-  async #consumeOnce(connected: Connected, name: string, handle: (message: Message) => void): Promise<void> {
+  async #consumeOnce(connection: NatsConnection, name: string, handle: (message: Message) => void): Promise<void> {
     const { stream } = this.#options
-    await this.#ensureStream(connected)
-    await connected.manager.consumers.add(stream, {
-      durable_name: name,
-      ack_policy: AckPolicy.Explicit,
-      ack_wait: nanos(30_000),
-      max_ack_pending: 2_000,
-    })
-    const consumer = await connected.client.consumers.get(stream, name)
+    await this.#ensureStream(connection)
+    const manager = await jetstreamManager(connection, { checkAPI: false })
+    const limits = { ack_wait: nanos(ACK_WAIT), max_ack_pending: MOST_UNACKNOWLEDGED }
+    await manager.consumers.add(stream, { durable_name: name, ack_policy: AckPolicy.Explicit, ...limits })
+    const consumer = await jetstream(connection).consumers.get(stream, name)
     const messages = await consumer.consume({ max_messages: 500, expires: 5_000, idle_heartbeat: 1_000, abort_on_missing_resource: true })
     const end = () => void messages.close()
-    this.#onNewStream.add(end)
-    this.#stopped.signal.addEventListener('abort', end, { once: true })
+    this.#onNew.add(end)
+    this.#connection.stopped.addEventListener('abort', end, { once: true })
     try {
-      for await (const message of messages) {
-        handle({
-          text: message.string(),
-          deliveries: message.info.deliveryCount,
-          ack: () => message.ack(),
-          retry: (delay) => message.nak(delay),
-        })
-      }
+      for await (const message of messages) handle(toMessage(message))
     } finally {
-      this.#onNewStream.delete(end)
-      this.#stopped.signal.removeEventListener('abort', end)
+      this.#onNew.delete(end)
+      this.#connection.stopped.removeEventListener('abort', end)
     }
   }
+}
 
-  // What runs beside must not end the process; it is waited for in close.
-  #background(work: Promise<void>): void {
-    const running = work
-      .catch((error: unknown) => {
-        if (!this.#stopped.signal.aborted) this.#options.log.warn({ error }, 'work on NATS failed')
-      })
-      .finally(() => this.#running.delete(running))
-    this.#running.add(running)
-  }
+function isMissing(error: unknown): boolean {
+  return error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamNotFound
+}
 
-  async #pause(milliseconds: number): Promise<void> {
-    await setTimeout(milliseconds, undefined, { signal: this.#stopped.signal }).catch(() => undefined)
+function toMessage(message: JsMsg): Message {
+  return {
+    text: message.string(),
+    deliveries: message.info.deliveryCount,
+    ack: () => message.ack(),
+    retry: (delay) => message.nak(delay),
   }
 }

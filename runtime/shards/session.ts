@@ -98,7 +98,11 @@ class Shards {
     }
     const login = { endpoint, credentials }
     const known = this.#shards.get(name)
-    if (known !== undefined && sameLogin(known.login, login)) return known
+    if (known !== undefined && sameLogin(known.login, login)) {
+      // The newest objects are kept, so that the next comparison is by identity.
+      known.login = login
+      return known
+    }
     const shard = new Shard(name, login, this.#options.settings, this.#breakerOf(name))
     this.#shards.set(name, shard)
     if (known !== undefined) this.#retire(name, known)

@@ -17,7 +17,8 @@ const HALF_OPEN_AFTER = 1_000
 
 /** The connections to one Shard under one login, behind the Shard's breaker. */
 export class Shard {
-  readonly login: Login
+  /** What the connections were made with. */
+  login: Login
   readonly #name: string
   readonly #settings: SessionSettings
   readonly #breaker: Breaker

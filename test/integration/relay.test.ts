@@ -164,7 +164,7 @@ describe('relay', () => {
     await command(bus, tenant, 'CreateTask', { title: 'meanwhile' })
     nats = await startNats({ folder, durable: false })
     await until(() => positionsOf(events, tenant).includes(2))
-    expect(madeAnew).toBe(2)
+    expect(madeAnew).toBeGreaterThanOrEqual(2)
   })
 })
 
