@@ -38,8 +38,8 @@ export type WatchOptions = {
 }
 
 /**
- * What happens to watches: `{ resource, event, reason }`. `event` is `listed` (reason `start`, `expired` or `periodic`), or `restarted` with the
- * error's name or HTTP status as reason. A watch that ends because its time is over is no event.
+ * What happens to watches: `{ resource, event, reason }`. `event` is `listed`, with reason `start`, `expired`, `failing` or `periodic`, or
+ * `restarted`, with the error's name or HTTP status as reason. A watch that ends because its time is over is no event.
  */
 export const watchChannel = channel('tenantry:watch')
 
@@ -48,11 +48,13 @@ const SHORT_MS = 1_000
 
 /**
  * Keeps a store of a resource's objects in a namespace: lists once, then watches from there, and lists again, with a diff, when the
- * server no longer has the history (410) and every `relistMs`. Whatever else goes wrong, the watch is resumed after a jittered backoff, for ever.
+ * server no longer has the history (410), when resuming fails again and again, and every `relistMs`. Whatever goes wrong, the watch is
+ * resumed after a jittered backoff, for ever.
  *
- * How long it may be blind: bookmarks come about once a minute only, so the server is asked to end each watch after `timeoutSeconds` and
- * a silence of `idleMs` means the connection is dead. A change is seen at the latest `idleMs` after the connection died, plus the time to
- * connect again (40 s and one backoff of at most 1 s). While all is well, `age` stays below `timeoutSeconds` and a little.
+ * How long it may be blind: bookmarks come about once a minute only, so the server is asked to end each watch after `timeoutSeconds`, and
+ * a silence of `idleMs` means that the connection is dead. So a change is seen at most 40.5 s after the connection died (`idleMs` and one
+ * backoff), and at most 10 s (the backoff's cap) after a server that was away is back. While all is well, `age` stays below
+ * `timeoutSeconds` and a little.
  */
 export function watch<O extends AnyObject>(client: Client, resource: Resource<O>, namespace: string, options: WatchOptions): Store<O> {
   const { signal, log, clock = systemClock, timeoutSeconds = 30, idleMs = 40_000, relistMs = 600_000 } = options
@@ -91,6 +93,7 @@ export function watch<O extends AnyObject>(client: Client, resource: Resource<O>
   async function recover(error: unknown): Promise<void> {
     failures += 1
     if (isStatus(error, 410)) listAgain('expired')
+    else if (failures % RESUMPTIONS === 0) listAgain('failing')
     const asked = error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0
     const delayMs = Math.max(backoffDelay(backoff, failures), Math.min(asked, backoff.capMs))
     watchChannel.publish({ resource: resource.plural, event: 'restarted', reason: reasonOf(error) })
@@ -160,6 +163,9 @@ export function watch<O extends AnyObject>(client: Client, resource: Resource<O>
   void run()
   return { get: (name) => objects.get(name), list: () => [...objects.values()], synced, age: () => clock.now() - aliveAt }
 }
+
+/** After so many failures in a row it may be the place to resume from that is at fault, and everything is listed again. */
+const RESUMPTIONS = 5
 
 class ShortWatch extends Error {
   constructor() {

@@ -24,7 +24,7 @@ export type ControllerOptions = {
   resyncMs?: number
   /** After this a pass's signal aborts and the pass counts as failed (2 minutes). */
   deadlineMs?: number
-  /** What a pass may take after its signal aborted before its place is given away (5 s). */
+  /** What a pass may take after its signal aborted before its place is given away (3 s: within what lies between losing a Lease and another holding it). */
   graceMs?: number
   backoff?: Backoff
   /** A change wakes a failing key at the earliest so long after its last pass (1 s). */
@@ -63,7 +63,7 @@ type Outcome = { result: Result['kind'] | 'error' | 'timeout'; next: Next; error
  * stays taken: two passes of one key would write over each other. `stuck` tells of it, and whoever watches over the process may end it.
  */
 export function runController(options: ControllerOptions): Controller {
-  const { name, reconcile, keys, workers = 8, lane = () => '', resyncMs = 600_000, deadlineMs = 120_000, graceMs = 5_000 } = options
+  const { name, reconcile, keys, workers = 8, lane = () => '', resyncMs = 600_000, deadlineMs = 120_000, graceMs = 3_000 } = options
   const {
     backoff = { baseMs: 200, capMs: 60_000, jitter: 0.3 },
     wakeMs = 1_000,

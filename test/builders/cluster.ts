@@ -44,4 +44,6 @@ export async function installWidgets(): Promise<void> {
   }
   await kubectl(['apply', '--server-side', '-f', '-'], JSON.stringify(definition))
   await kubectl(['wait', '--for=condition=Established', `crd/${definition.metadata.name}`, '--timeout=30s'])
+  // Established is said before the kind is served: the first call waits for it.
+  await kubectl(['get', definition.metadata.name, '--all-namespaces'])
 }

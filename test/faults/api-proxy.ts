@@ -37,8 +37,8 @@ export type ApiProxy = AsyncDisposable & {
   calls: ProxiedCall[]
   /** Applies a fault to the calls that match, at most `times` times, until disposed of. The rule added first wins. */
   fail: (match: (call: ProxiedCall) => boolean, fault: Fault, times?: number) => Rule
-  /** The watches that are open now. */
-  watches: () => WatchPipe[]
+  /** The open watches whose call matches. */
+  watches: (match: (call: ProxiedCall) => boolean) => WatchPipe[]
 }
 
 const kubeconfigSchema = z.object({
@@ -73,7 +73,7 @@ export async function startApiProxy(kubeconfig: string): Promise<ApiProxy> {
   const upstream = await readUpstream(kubeconfig)
   const calls: ProxiedCall[] = []
   const rules = new Set<ActiveRule>()
-  const watches = new Set<WatchPipe>()
+  const watches = new Map<WatchPipe, ProxiedCall>()
   const sockets = new Set<Socket>()
 
   const server = createServer((request, response) => {
@@ -101,7 +101,7 @@ export async function startApiProxy(kubeconfig: string): Promise<ApiProxy> {
 
   function pass(call: ProxiedCall, incoming: IncomingMessage, response: ServerResponse): void {
     response.writeHead(incoming.statusCode ?? 0, incoming.headers)
-    if (call.watch && call.status === 200) pipeWatch(incoming, response)
+    if (call.watch && call.status === 200) pipeWatch(call, incoming, response)
     else incoming.pipe(response)
   }
 
@@ -115,9 +115,9 @@ export async function startApiProxy(kubeconfig: string): Promise<ApiProxy> {
     return undefined
   }
 
-  function pipeWatch(incoming: IncomingMessage, response: ServerResponse): void {
+  function pipeWatch(call: ProxiedCall, incoming: IncomingMessage, response: ServerResponse): void {
     const pipe = openWatchPipe(incoming, response)
-    watches.add(pipe)
+    watches.set(pipe, call)
     response.once('close', () => {
       watches.delete(pipe)
       incoming.destroy()
@@ -134,7 +134,7 @@ export async function startApiProxy(kubeconfig: string): Promise<ApiProxy> {
   return {
     kubeconfig: file,
     calls,
-    watches: () => [...watches],
+    watches: (match) => [...watches].filter(([, call]) => match(call)).map(([pipe]) => pipe),
     fail: (match, fault, times = Number.POSITIVE_INFINITY) => {
       const rule: ActiveRule = { match, fault, left: times, hits: 0 }
       rules.add(rule)

@@ -7,6 +7,7 @@ import { createNamespace, installWidgets, WIDGETS } from '../builders/cluster.ts
 import { printFigure } from '../builders/figure.ts'
 import { keepLog } from '../builders/log.ts'
 import { type ApiProxy, type ProxiedCall, startApiProxy } from '../faults/api-proxy.ts'
+import type { WatchPipe } from '../faults/watch-pipe.ts'
 
 /** What a level-triggered controller has made of the world: the uid and the value it saw last, for each name. */
 type World = Map<string, { uid: string; value: string | undefined }>
@@ -23,7 +24,7 @@ let messages: { resource: string; event: string; reason: string }[]
 
 const PATIENCE = { timeout: 30_000, interval: 20 }
 const isWatch = (call: ProxiedCall) => call.watch && call.path.includes(namespace)
-const isList = (call: ProxiedCall) => call.method === 'GET' && !call.watch && call.path.endsWith('/configmaps')
+const isList = (call: ProxiedCall) => call.method === 'GET' && !call.watch && call.path.endsWith(`/${namespace}/configmaps`)
 const listen = (message: unknown) => void messages.push(Object(message))
 
 beforeAll(async () => {
@@ -71,7 +72,11 @@ async function follow(
     log,
   })
   await store.synced
-  await vi.waitFor(() => expect(proxy.watches()).toHaveLength(1), PATIENCE)
+  await vi.waitFor(() => expect(watches()).toHaveLength(1), PATIENCE)
+}
+
+function watches(): WatchPipe[] {
+  return proxy.watches(isWatch)
 }
 
 function put(name: string, value: string): Promise<ConfigMap> {
@@ -97,7 +102,7 @@ test('OP-05: a dropped ADDED, MODIFIED or DELETED event is made good by the next
   await put('deleted', '1')
   await converge()
   const drops = ['ADDED', 'MODIFIED', 'DELETED'].map((type) =>
-    proxy.watches()[0]?.drop((event) => event.type === type && event.object.metadata.name === type.toLowerCase()),
+    watches()[0]?.drop((event) => event.type === type && event.object.metadata.name === type.toLowerCase()),
   )
   await put('added', '2')
   await put('modified', '2')
@@ -116,7 +121,7 @@ test('OP-05: add, delete and add under one name shows reconcile the new uid', as
   const first = await put('reborn', '1')
   await converge()
   expect(world.get('reborn')?.uid).toBe(first.metadata.uid)
-  const drop = proxy.watches()[0]?.drop((event) => event.type === 'DELETED')
+  const drop = watches()[0]?.drop((event) => event.type === 'DELETED')
   await remove('reborn')
   const second = await put('reborn', '1')
   await converge()
@@ -130,7 +135,7 @@ test.for(['answer', 'event'] as const)('OP-06: 410 Gone as %s: lists again and n
   for (const name of ['stays', 'goes', 'changes']) await put(name, '1')
   await converge()
   using away = proxy.fail(isWatch, { kind: 'answer', status: 503 })
-  proxy.watches()[0]?.reset()
+  watches()[0]?.reset()
   await vi.waitFor(() => expect(away.hits()).toBeGreaterThan(0), PATIENCE)
   await remove('goes')
   await put('changes', '2')
@@ -139,8 +144,8 @@ test.for(['answer', 'event'] as const)('OP-06: 410 Gone as %s: lists again and n
   using gone = proxy.fail(isWatch, { kind: 'answer', status: 410 }, how === 'event' ? 0 : 1)
   away[Symbol.dispose]()
   if (how === 'event') {
-    await vi.waitFor(() => expect(proxy.watches()).toHaveLength(1), PATIENCE)
-    proxy.watches()[0]?.error(410)
+    await vi.waitFor(() => expect(watches()).toHaveLength(1), PATIENCE)
+    watches()[0]?.error(410)
   }
   const ms = await converge()
   expect(gone.hits()).toBe(how === 'event' ? 0 : 1)
@@ -184,12 +189,12 @@ const failures: Record<string, { fault: () => { hits?: () => number } & Partial<
 
 function cutWith(fault: Parameters<ApiProxy['fail']>[1]) {
   const rule = proxy.fail(isWatch, fault, 3)
-  proxy.watches()[0]?.reset()
+  watches()[0]?.reset()
   return rule
 }
 
-function each(broken: (pipe: ReturnType<ApiProxy['watches']>[number]) => void) {
-  for (const pipe of proxy.watches()) broken(pipe)
+function each(broken: (pipe: WatchPipe) => void) {
+  for (const pipe of watches()) broken(pipe)
   return {}
 }
 
@@ -212,11 +217,23 @@ test.for(Object.keys(failures))('OP-07: %s: the watch resumes where it was, with
   printFigure(`OP-07 (${name}): blind for ${(ms / 1000).toFixed(2)} s, ${messages.filter((m) => m.event === 'restarted').length} restarts`)
 })
 
+test('OP-07: a watch that cannot be resumed again and again is begun anew with a list', async () => {
+  await follow()
+  await put('before', '1')
+  await converge()
+  using failing = proxy.fail(isWatch, { kind: 'answer', status: 500 }, 6)
+  for (const pipe of watches()) pipe.reset()
+  await put('during', '1')
+  await converge()
+  await vi.waitFor(() => expect(messages).toContainEqual({ resource: 'configmaps', event: 'listed', reason: 'failing' }), PATIENCE)
+  expect(failing.hits()).toBeGreaterThanOrEqual(4)
+})
+
 test('OP-07: silence is noticed after the idle time and shown meanwhile as age', async () => {
   await follow({ timeoutSeconds: 2, idleMs: 3_000 })
   await put('before', '1')
   await converge()
-  for (const pipe of proxy.watches()) pipe.blackHole()
+  for (const pipe of watches()) pipe.blackHole()
   using alsoNew = proxy.fail(isWatch, { kind: 'silence' }, 1)
   let oldest = 0
   const watching = setInterval(() => {
@@ -236,7 +253,7 @@ test('OP-07: with the times of production one black hole blinds for less than 45
   await follow()
   await put('before', '1')
   await converge()
-  for (const pipe of proxy.watches()) pipe.blackHole()
+  for (const pipe of watches()) pipe.blackHole()
   await put('during', '1')
   const since = performance.now()
   await vi.waitFor(() => expect(world.has('during')).toBe(true), { timeout: 60_000, interval: 50 })
@@ -252,7 +269,7 @@ test('OP-07: a watch that ends in good order when its time is over is resumed at
   await put('later', '1')
   await converge()
   expect(messages.filter((message) => message.event === 'restarted')).toEqual([])
-  expect(proxy.calls.filter(isList).filter((call) => call.path.includes(namespace))).toHaveLength(1)
+  expect(proxy.calls.filter(isList)).toHaveLength(1)
 })
 
 test('an exception in a handler neither ends the watch nor the process', async () => {
