@@ -29,7 +29,7 @@ const MIGRATIONS = join(import.meta.dirname, '..', 'config', 'migrations')
 /** A watch that has been silent for longer makes the replica unready. */
 const STALE_MS = 60_000
 /** Changes of how many tenants a Shard has are gathered for so long before its status tells. */
-const COUNT_MS = 1_000
+const COUNT_MS = 5_000
 
 /** What a running operator shows of itself. */
 type Work = Sources & { stuck: () => string[]; done: Promise<unknown> }

@@ -12,6 +12,7 @@ import { buildRoute, type Home } from '../routing/build.ts'
 import type { RoutingPublisher } from '../routing/publish.ts'
 import { type ApiKey, issueKey, replaceToken, routeKeys } from './keys.ts'
 import type { Tenant, TenantWorld } from './observe.ts'
+import type { Occupancy } from './occupancy.ts'
 import type { Placement } from './placement.ts'
 import type { DatabaseStep, Failure, KeyStep, TenantPlan } from './plan.ts'
 
@@ -20,6 +21,7 @@ export type TenantTools = {
   client: Client
   connections: Connections
   routing: RoutingPublisher
+  occupancy: Occupancy
   recorder: Recorder
   migrations: readonly Migration[]
 }
@@ -41,16 +43,19 @@ export async function applyTenant(tools: TenantTools, world: TenantWorld, plan: 
     case 'wait':
       return { kind: 'waits' }
     case 'place':
-      return {
-        kind: 'placement',
-        placement: plan.placement,
-        resourceVersion: await claim(tools, world.tenant, plan.placement.kind === 'placed', signal),
-      }
+      return place(tools, world.tenant, plan.placement, signal)
     case 'serve':
       return serve(tools, world, plan, signal)
     case 'remove':
       return remove(tools, world, plan, signal)
   }
+}
+
+/** Counted before the first call, so that a pass beside this one sees the place as taken. */
+async function place(tools: TenantTools, tenant: Tenant, placement: Placement, signal: AbortSignal): Promise<TenantOutcome> {
+  const placed = placement.kind === 'placed'
+  if (placed) tools.occupancy.place(tenant.metadata.uid, placement.shard)
+  return { kind: 'placement', placement, resourceVersion: await claim(tools, tenant, placed, signal) }
 }
 
 async function serve(tools: TenantTools, world: TenantWorld, plan: Served, signal: AbortSignal): Promise<TenantOutcome> {

@@ -22,7 +22,7 @@ export type TenantSources = {
   connections: Connections
 }
 
-/** What the Shard's database says of the tenant. `unknown`: the Shard has not been looked at since this process began. */
+/** What the Shard's database says of the tenant. `unknown`: the Shard has not been looked at since this process began, or the placement has yet to come back. */
 export type Look =
   | { kind: 'unplaced' }
   | { kind: 'unknown' }
@@ -40,12 +40,12 @@ export type TenantWorld = {
   takenHosts: { host: string; by: string }[]
 }
 
-/** Looks at the Shards, the Tenant's Secrets and its Shard's database. A database that does not answer is something seen, not an error. */
-export async function observeTenant(sources: TenantSources, tenant: Tenant): Promise<TenantWorld> {
+/** Looks at everything but the database, at one moment: what is planned and counted before the next `await` cannot be crossed by another pass. */
+export function observeTenant(sources: TenantSources, tenant: Tenant, look: Look): TenantWorld {
   return {
     tenant,
-    candidates: tenant.status?.shard === undefined ? candidatesOf(sources) : [],
-    look: await look(sources, tenant),
+    candidates: look.kind === 'unplaced' ? candidatesOf(sources) : [],
+    look,
     keys: sources.keySecrets().flatMap((secret) => readKey(secret, tenant.metadata.uid) ?? []),
     takenHosts: takenHosts(tenant, sources.tenants),
   }
@@ -63,7 +63,10 @@ function candidatesOf({ shards, occupancy }: TenantSources): Candidate[] {
   }))
 }
 
-async function look({ shards, connections }: TenantSources, { metadata, status }: Tenant): Promise<Look> {
+/** Looks into the Shard's database. That it does not answer is something seen, not an error. */
+export async function lookAtDatabase({ shards, connections, occupancy }: TenantSources, tenant: Tenant): Promise<Look> {
+  const { metadata, status } = tenant
+  if (occupancy.isFresh(tenant)) return { kind: 'unknown' }
   if (status?.shard === undefined) return { kind: 'unplaced' }
   const shard = shards().find((one) => one.metadata.name === status.shard)
   if (shard === undefined)

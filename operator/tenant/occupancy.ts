@@ -1,4 +1,4 @@
-type Placed = { metadata: { uid: string }; status?: { shard?: string } }
+type Placed = { metadata: { uid: string }; status?: { shard?: string } | undefined }
 
 /**
  * How many tenants each Shard has. A placement counts from the moment it is made, before the API server or the watch knows of it:
@@ -15,6 +15,11 @@ export class Occupancy {
   /** Counts a tenant on a Shard from now on. */
   place(uid: string, shard: string): void {
     this.#fresh.set(uid, shard)
+  }
+
+  /** True while a placement of this process has yet to come back through the watch. */
+  isFresh({ metadata, status }: Placed): boolean {
+    return status?.shard === undefined && this.#fresh.has(metadata.uid)
   }
 
   /** Takes a placement back that could not be recorded. */

@@ -5,7 +5,7 @@ import type { Result } from '../loop/controller.ts'
 import type { Logger } from '../loop/logger.ts'
 import { latest } from '../postgres/migrations.ts'
 import { applyTenant, type TenantOutcome, type TenantTools } from './apply.ts'
-import { observeTenant, type Tenant, type TenantSources } from './observe.ts'
+import { lookAtDatabase, observeTenant, type Tenant, type TenantSources } from './observe.ts'
 import { planTenant } from './plan.ts'
 import { tenantStatus } from './status.ts'
 
@@ -19,10 +19,19 @@ const WAIT: Result = { kind: 'wait' }
 export async function reconcileTenant(context: TenantContext, name: string, signal: AbortSignal): Promise<Result> {
   const tenant = context.tenant(name)
   if (tenant === undefined) return forget(context, name)
-  const world = await observeTenant(context, tenant)
+  const look = await lookAtDatabase(context, tenant)
+  const world = observeTenant(context, tenant, look)
   const plan = planTenant(world, latest(context.migrations))
-  if (plan.kind === 'place' && plan.placement.kind === 'placed') context.occupancy.place(tenant.metadata.uid, plan.placement.shard)
-  const outcome = await applyTenant(context, world, plan, signal)
+  try {
+    const outcome = await applyTenant(context, world, plan, signal)
+    return await report(context, tenant, outcome, signal)
+  } catch (error) {
+    context.occupancy.release(tenant.metadata.uid)
+    throw error
+  }
+}
+
+async function report(context: TenantContext, tenant: Tenant, outcome: TenantOutcome, signal: AbortSignal): Promise<Result> {
   if (outcome.kind === 'waits') return WAIT
   if (outcome.kind === 'gone') return DONE
   const status = tenantStatus(tenant, outcome, new Date())
@@ -42,7 +51,7 @@ async function forget({ routing }: TenantContext, name: string): Promise<Result>
  * its own. The rest is worked out again by each pass and needs no such guard.
  */
 async function writeStatus(
-  { client, occupancy }: TenantContext,
+  { client }: TenantContext,
   tenant: Tenant,
   status: TenantStatus,
   outcome: TenantOutcome,
@@ -51,12 +60,7 @@ async function writeStatus(
   const { name, namespace, uid } = tenant.metadata
   if (isDeepStrictEqual(status, tenant.status)) return
   const guard = outcome.kind === 'placement' ? { resourceVersion: outcome.resourceVersion } : {}
-  try {
-    await client.apply(TENANTS, namespace, { metadata: { name, uid, ...guard }, status }, { subresource: 'status', signal })
-  } catch (error) {
-    if (outcome.kind === 'placement') occupancy.release(uid)
-    throw error
-  }
+  await client.apply(TENANTS, namespace, { metadata: { name, uid, ...guard }, status }, { subresource: 'status', signal })
 }
 
 /** An Event for each step that a person waits for, when it is taken or cannot be. */
