@@ -9,15 +9,19 @@ import { keepLog } from '../builders/log.ts'
 import { type ApiProxy, type ProxiedCall, startApiProxy } from '../faults/api-proxy.ts'
 
 let client: Client
+/** Waits half a second for an answer, at most. */
+let hasty: Client
 let proxy: ApiProxy
 let namespace: string
 
 beforeAll(async () => {
   proxy = await startApiProxy(inject('kubernetes').kubeconfig)
-  client = connect({ kubeconfig: proxy.kubeconfig, callMs: 2_000, pageSize: 10 })
+  client = connect({ kubeconfig: proxy.kubeconfig, pageSize: 10 })
+  hasty = connect({ kubeconfig: proxy.kubeconfig, callMs: 500 })
 })
 afterAll(async () => {
   await client.close()
+  await hasty.close()
   await proxy[Symbol.asyncDispose]()
 })
 beforeEach(async () => {
@@ -73,7 +77,7 @@ test('a server that goes on asking to wait is given up after a few tries', async
 
 test('a call that gets no answer ends at its deadline, or when its signal aborts', async () => {
   using silent = proxy.fail(here, { kind: 'silence' })
-  await expect(client.get(CONFIG_MAPS, namespace, 'one')).rejects.toThrow('nothing for 2000 ms')
+  await expect(hasty.get(CONFIG_MAPS, namespace, 'one')).rejects.toThrow('nothing for 500 ms')
   const stop = new AbortController()
   const call = client.get(CONFIG_MAPS, namespace, 'one', { signal: stop.signal })
   stop.abort(new Error('SIGTERM'))

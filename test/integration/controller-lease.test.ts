@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest'
 import { z } from 'zod'
 import { type Client, connect } from '../../operator/kubernetes/client.ts'
-import { type HeldLease, holdLease, LeaseLost } from '../../operator/kubernetes/lease.ts'
+import { type HeldLease, holdLease, LeaseLost, leaderChannel } from '../../operator/kubernetes/lease.ts'
 import { LEASES, type LeaseSpec } from '../../operator/kubernetes/object.ts'
 import { createNamespace } from '../builders/cluster.ts'
 import { printFigure } from '../builders/figure.ts'
@@ -144,12 +144,17 @@ test.for(['answer', 'silence', 'reset', 'lose-answer'] as const)(
 )
 
 test('a lease that another has taken is lost at the next renewal', async () => {
+  const leading: unknown[] = []
+  const listen = (message: unknown) => void leading.push(message)
+  leaderChannel.subscribe(listen)
   const lease = await hold({ client: direct })
   await direct.patch(LEASES, namespace, 'lease', { spec: { holderIdentity: 'thief' } })
   await vi.waitFor(() => expect(lease.lost.aborted).toBe(true), PATIENCE)
   expect(lease.lost.reason).toBeInstanceOf(LeaseLost)
   await lease.release()
+  leaderChannel.unsubscribe(listen)
   expect((await leaseNow()).holderIdentity).toBe('thief')
+  expect(leading).toEqual([true, false].map((leads) => ({ name: 'lease', identity: 'one', leading: leads })))
 })
 
 test('a renewal whose answer is lost, or that meets a conflict, does not cost the lease', async () => {
