@@ -105,7 +105,7 @@ test('OP-25: passes that throw or hang delay no other tenant, and fail with an e
     .slice(1)
   for (const [i, gap] of gaps.entries()) expect(gap).toBeGreaterThan(200 * 2 ** i * 0.7 - 20)
   await vi.waitFor(() => expect(controller.stuck().map(({ key }) => key)).toEqual(poisoned.slice(2)), PATIENCE)
-  expect(beside - without).toBeLessThan(1_000)
+  expect(beside - without).toBeLessThan(3_000)
   printFigure(`OP-25: 20 others ready within ${without.toFixed(0)} ms alone, ${beside.toFixed(0)} ms beside 6 poisoned (4 of them hang)`)
 })
 
@@ -151,6 +151,6 @@ test("OP-25: a Shard whose passes all hang takes no place from another Shard's",
   await vi.waitFor(() => expect(controller.depth()).toBe(20 - 8), PATIENCE)
   const beside = await slowestGood('beside', 'shard-b')
   expect(controller.depth()).toBe(20 - 8)
-  expect(beside - alone).toBeLessThan(1_000)
+  expect(beside - alone).toBeLessThan(3_000)
   printFigure(`OP-25: shard-b ready within ${alone.toFixed(0)} ms alone, ${beside.toFixed(0)} ms beside 20 hung passes of shard-a`)
 })

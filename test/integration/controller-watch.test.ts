@@ -244,7 +244,7 @@ test('OP-07: silence is noticed after the idle time and shown meanwhile as age',
   clearInterval(watching)
   expect(alsoNew.hits()).toBe(1)
   expect(oldest).toBeGreaterThan(3_000)
-  expect(ms).toBeLessThan(2 * 3_000 + 2_000)
+  expect(ms).toBeLessThan(2 * 3_000 + 5_000)
   expect(messages.filter((message) => message.reason === 'DeadlineExceeded')).toHaveLength(2)
   printFigure(`OP-07 (black hole twice, idle time 3 s): blind for ${(ms / 1000).toFixed(2)} s, age up to ${(oldest / 1000).toFixed(2)} s`)
 })
