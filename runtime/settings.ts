@@ -3,9 +3,9 @@ import { z } from 'zod'
 
 const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount'
 
-const port = z.coerce.number().int().min(0).max(65535)
-const milliseconds = z.coerce.number().int().min(0).max(600_000)
-const count = z.coerce.number().int().min(1)
+const port = z.coerce.number('must be a port').int().min(0).max(65535)
+const milliseconds = z.coerce.number('must be milliseconds').int().min(0).max(600_000)
+const count = z.coerce.number('must be a number').int().min(1)
 
 /** Every setting with its meaning: `--help` and the README print these words. */
 const schema = z.object({
@@ -79,19 +79,14 @@ export function describeSettings(): string {
 
 /** Reads the settings from an environment. Throws a SettingsError that lists all faults together. */
 export function readSettings(environment: NodeJS.ProcessEnv): Settings {
-  const faults: string[] = []
   const parsed = schema.safeParse(environment)
-  if (!parsed.success) {
-    faults.push(...parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`))
-    throw new SettingsError([...faults, ...unknownNames(environment)])
-  }
-  const values = parsed.data
-  const routing = routingOf(values, environment, faults)
-  if (values.TENANTRY_EVENTS === 'on' && values.TENANTRY_NATS_URL === undefined) {
+  const faults = [...(parsed.error?.issues ?? []).map((issue) => `${issue.path.join('.')}: ${issue.message}`), ...unknownNames(environment)]
+  const routing = routingOf(environment, faults)
+  if (environment.TENANTRY_EVENTS !== 'off' && isUnset(environment.TENANTRY_NATS_URL)) {
     faults.push('TENANTRY_NATS_URL: is required, or set TENANTRY_EVENTS=off')
   }
-  faults.push(...unknownNames(environment))
-  if (faults.length > 0 || routing === undefined) throw new SettingsError(faults)
+  if (!parsed.success || routing === undefined || faults.length > 0) throw new SettingsError(faults)
+  const values = parsed.data
   return {
     port: values.TENANTRY_PORT,
     metricsPort: values.TENANTRY_METRICS_PORT,
@@ -109,23 +104,30 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
   }
 }
 
-type Values = z.infer<typeof schema>
+function isUnset(value: string | undefined): value is undefined | '' {
+  return value === undefined || value === ''
+}
 
-function routingOf(values: Values, environment: NodeJS.ProcessEnv, faults: string[]): RoutingSettings | undefined {
-  const documents = values.TENANTRY_ROUTING_FOLDER
-  const credentials = values.TENANTRY_CREDENTIALS_FOLDER
-  if (documents !== undefined && credentials !== undefined) return { kind: 'folder', documents, credentials }
-  if (documents !== undefined || credentials !== undefined) {
+function routingOf(environment: NodeJS.ProcessEnv, faults: string[]): RoutingSettings | undefined {
+  const documents = environment.TENANTRY_ROUTING_FOLDER
+  const credentials = environment.TENANTRY_CREDENTIALS_FOLDER
+  if (!isUnset(documents) && !isUnset(credentials)) return { kind: 'folder', documents, credentials }
+  if (!isUnset(documents) || !isUnset(credentials)) {
     faults.push('TENANTRY_ROUTING_FOLDER and TENANTRY_CREDENTIALS_FOLDER: set both or neither')
     return undefined
   }
-  const url = values.TENANTRY_KUBERNETES_URL ?? inClusterUrl(environment)
+  const url = environment.TENANTRY_KUBERNETES_URL ?? inClusterUrl(environment)
   if (url === undefined) {
     faults.push('TENANTRY_ROUTING_FOLDER or TENANTRY_KUBERNETES_URL: set one of them, this is not a pod')
     return undefined
   }
-  const namespace = values.TENANTRY_NAMESPACE ?? inClusterNamespace() ?? 'tenantry'
-  return { kind: 'cluster', url, caFile: values.TENANTRY_KUBERNETES_CA_FILE, tokenFile: values.TENANTRY_KUBERNETES_TOKEN_FILE, namespace }
+  return {
+    kind: 'cluster',
+    url,
+    caFile: environment.TENANTRY_KUBERNETES_CA_FILE ?? `${SERVICE_ACCOUNT}/ca.crt`,
+    tokenFile: environment.TENANTRY_KUBERNETES_TOKEN_FILE ?? `${SERVICE_ACCOUNT}/token`,
+    namespace: environment.TENANTRY_NAMESPACE ?? inClusterNamespace() ?? 'tenantry',
+  }
 }
 
 function inClusterUrl(environment: NodeJS.ProcessEnv): string | undefined {

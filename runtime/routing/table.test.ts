@@ -1,0 +1,41 @@
+import { expect, test } from 'vitest'
+import { buildDocument, buildKey, buildRoute } from '../../test/builders/routing.ts'
+import { buildTable, EMPTY_TABLE } from './table.ts'
+
+const login = { username: 'u', password: 'p' }
+const endpoint = { host: 'db', port: 5432, database: 'tenantry', tls: 'verify-full' as const }
+
+test('a tenant is found by id, uid, host and key', () => {
+  const { key } = buildKey()
+  const route = buildRoute({ id: 'acme', hosts: ['Tasks.Example'], keys: [key] })
+  const table = buildTable([buildDocument([route])], new Map(), new Map())
+  expect(table.byId.get('acme')).toBe(route)
+  expect(table.byUid.get(route.uid)).toBe(route)
+  expect(table.byHost.get('tasks.example')).toBe(route)
+  expect(table.byKey.get(key.sha256)).toMatchObject({ route, name: key.name })
+  expect(table.faults).toEqual([])
+})
+
+test('TI-02: what two tenants claim is given to neither, and told', () => {
+  const { key } = buildKey()
+  const [one, two] = [buildRoute({ hosts: ['x.example'], keys: [key] }), buildRoute({ hosts: ['x.example'], keys: [key] })]
+  const table = buildTable([buildDocument([one]), buildDocument([two])], new Map(), new Map())
+  expect([table.byHost.size, table.byKey.size, table.byUid.size]).toEqual([0, 0, 2])
+  expect(table.faults).toEqual(['two tenants with the host x.example', 'two tenants with the same key'])
+  expect(table.faults.join()).not.toContain(key.sha256)
+})
+
+test('a host that one tenant lists twice stays its own', () => {
+  const route = buildRoute({ hosts: ['x.example', 'X.example'] })
+  expect(buildTable([buildDocument([route])], new Map(), new Map()).byHost.get('x.example')).toBe(route)
+})
+
+test('a Shard is there once its login is, and stays the same object until something of it changes', () => {
+  const documents = [buildDocument([], { a: endpoint, b: endpoint })]
+  const first = buildTable(documents, new Map([['a', login]]), EMPTY_TABLE.shards)
+  expect([...first.shards.keys()]).toEqual(['a'])
+  const same = buildTable([buildDocument([], { a: { ...endpoint } })], new Map([['a', { ...login }]]), first.shards)
+  expect(same.shards.get('a')).toBe(first.shards.get('a'))
+  const rotated = buildTable(documents, new Map([['a', { ...login, password: 'q' }]]), same.shards)
+  expect(rotated.shards.get('a')).not.toBe(same.shards.get('a'))
+})
