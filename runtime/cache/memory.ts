@@ -13,7 +13,7 @@ export type MemoryOptions = {
   floorTimeToLive: number
 }
 
-export const DEFAULT_MEMORY: MemoryOptions = { bytes: 24 * 1024 * 1024, timeToLive: 10_000, floors: 50_000, floorTimeToLive: 60_000 }
+const DEFAULT_MEMORY: MemoryOptions = { bytes: 24 * 1024 * 1024, timeToLive: 10_000, floors: 50_000, floorTimeToLive: 60_000 }
 
 /** The first level: entries and floors in this process. An entry below its key's floor is neither kept nor given. */
 export class MemoryCache {

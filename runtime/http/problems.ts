@@ -1,7 +1,7 @@
 import { ERRORS, type ErrorCode, type Fault, TenantryError } from '../errors.ts'
 
 /** A problem's `type` is this and its code: a stable address, where the code is explained. */
-export const PROBLEM_BASE = 'https://tenantry.dev/problems/'
+const PROBLEM_BASE = 'https://tenantry.dev/problems/'
 
 /** A problem document (RFC 9457) and how it is sent. */
 export type Problem = { status: number; headers: Record<string, string>; body: string }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { buildRoute } from '../../test/builders/routing.ts'
 import { buildTable } from '../routing/table.ts'
-import { type Claims, identify, type Identity } from './identify.ts'
+import { type Claims, type Identity, identify } from './identify.ts'
 
 const acme = buildRoute({ id: 'acme', hosts: ['tasks.acme.example'], keys: [{ name: 'web', sha256: 'a'.repeat(64) }] })
 const globex = buildRoute({ id: 'globex', keys: [{ name: 'web', sha256: 'b'.repeat(64) }] })

@@ -58,7 +58,7 @@ function namedBy(host: string | undefined, directory: Directory, baseDomain: str
 }
 
 /** A `Host` header as a name: lower case, without port and trailing dot. */
-export function normalizeHost(host: string): string {
+function normalizeHost(host: string): string {
   const lower = host.toLowerCase()
   const colon = lower.startsWith('[') ? -1 : lower.lastIndexOf(':')
   const name = colon === -1 ? lower : lower.slice(0, colon)
