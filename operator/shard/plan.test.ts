@@ -1,0 +1,50 @@
+import { expect, test } from 'vitest'
+import { shardNames } from '../postgres/names.ts'
+import type { ShardWorld } from './observe.ts'
+import { planShard } from './plan.ts'
+
+const names = shardNames('tenantry')
+const server = { version: 180_004, versionText: '18.4', login: 'admin', superuser: false, createRole: true, createDatabase: true }
+const roles = [names.runtime, names.tenants, names.login]
+const database = { owned: true, mark: 'mine', openToPublic: false, roles, foreignRoles: [], granted: true, version: 1 }
+const access = { host: 'db', port: 5432, database: 'tenantry', tls: 'disable' as const, username: 'admin', password: 'x' }
+const credentials = { username: names.login, password: 'secret' }
+const world = (changes: Partial<ShardWorld> = {}): ShardWorld => ({
+  access,
+  names,
+  mark: 'mine',
+  server,
+  database,
+  credentials,
+  loginWorks: true,
+  ...changes,
+})
+
+const cases: [string, ShardWorld, string[] | string][] = [
+  ['nothing when all stands', world(), []],
+  ['the database first', world({ database: undefined }), ['create-database']],
+  [
+    'everything in a new database, the Secret before the roles',
+    world({
+      database: { ...database, mark: undefined, openToPublic: true, roles: [], granted: false, version: 0 },
+      credentials: undefined,
+      loginWorks: false,
+    }),
+    ['mark', 'issue-credentials', 'create-roles', 'close-to-public', 'grant-login', 'set-verifier', 'migrate'],
+  ],
+  ['the verifier again after a crash behind the Secret', world({ loginWorks: false }), ['set-verifier']],
+  ['a new password when the Secret is lost', world({ credentials: undefined, loginWorks: false }), ['issue-credentials', 'set-verifier']],
+  ['the Secret alone when the CA changes', world({ access: { ...access, ca: 'new' } }), ['issue-credentials']],
+  ['what was opened to PUBLIC', world({ database: { ...database, openToPublic: true } }), ['close-to-public']],
+  ['refuses an old server', world({ server: { ...server, version: 150_009 } }), 'VersionUnsupported'],
+  ['refuses a superuser', world({ server: { ...server, superuser: true } }), 'AdminIsSuperuser'],
+  ['refuses a login that may not make roles', world({ server: { ...server, createRole: false } }), 'AdminRightsMissing'],
+  ['refuses a database of another login', world({ database: { ...database, owned: false } }), 'DatabaseConflict'],
+  ['refuses a database of another Shard', world({ database: { ...database, mark: 'theirs' } }), 'DatabaseConflict'],
+  ['refuses roles of somebody else', world({ database: { ...database, foreignRoles: [names.runtime] } }), 'DatabaseConflict'],
+]
+
+test.each(cases)('plans: %s', (_, found, expected) => {
+  const plan = planShard(found, 1)
+  expect(plan.kind === 'refuse' ? plan.reason : plan.steps.map(({ kind }) => kind)).toEqual(expected)
+})

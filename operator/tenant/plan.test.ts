@@ -1,0 +1,85 @@
+import { expect, test } from 'vitest'
+import { TENANT_FINALIZER, type TenantSpec, type TenantStatus } from '../../crds/tenant.ts'
+import type { ObjectMeta } from '../kubernetes/object.ts'
+import type { TenantFacts } from '../postgres/catalog.ts'
+import type { Look, Tenant, TenantWorld } from './observe.ts'
+import { planTenant } from './plan.ts'
+
+const UID = '0197fbd2-6d0e-7000-8000-000000000001'
+const NAME = 't_0197fbd26d0e70008000000000000001'
+
+type Changes = { spec?: Partial<TenantSpec>; status?: TenantStatus; metadata?: Partial<ObjectMeta> }
+
+const tenant = ({ spec, status, metadata }: Changes = {}): Tenant => ({
+  apiVersion: 'tenantry.dev/v1alpha1',
+  kind: 'Tenant',
+  metadata: {
+    name: 'acme',
+    namespace: 'ns',
+    uid: UID,
+    resourceVersion: '1',
+    creationTimestamp: '',
+    finalizers: [TENANT_FINALIZER],
+    ...metadata,
+  },
+  spec: { isolation: 'schema', deletionPolicy: 'Retain', ...spec },
+  status: { shard: 'a', ...status },
+})
+const record = { namespace: 'ns', name: 'acme', schema: NAME, role: NAME, epoch: 1, retained: false }
+const whole: TenantFacts = { record, schemaExists: true, roleExists: true, granted: true, version: 2 }
+const nothing: TenantFacts = { record: undefined, schemaExists: false, roleExists: false, granted: false, version: 0 }
+const seen = (facts: Partial<TenantFacts> = {}): Look => ({ kind: 'seen', facts: { ...whole, ...facts }, database: 'tenantry' })
+const world = (look: Look, changes: Changes = {}, keys: TenantWorld['keys'] = []): TenantWorld => ({
+  tenant: tenant(changes),
+  candidates: [],
+  look,
+  keys,
+  takenHosts: [],
+})
+const key = (name: string, sha256: string | undefined = 'x') => ({ name, secret: `acme-apikey-${name}`, uid: 'u', sha256 })
+const blocked: Look = { kind: 'blocked', reason: 'ShardUnreachable', message: 'No.' }
+const deleted = { metadata: { deletionTimestamp: 'now' } }
+
+const steps: [string, TenantWorld, string[], string | undefined][] = [
+  ['nothing when all stands', world(seen()), [], undefined],
+  ['everything for a new one', world(seen(nothing)), ['create'], undefined],
+  ['the migrations that are missing', world(seen({ version: 1 })), ['migrate'], undefined],
+  ['nothing when a newer operator has migrated further', world(seen({ version: 3 })), [], undefined],
+  ['a grant that was revoked', world(seen({ granted: false })), ['grant'], undefined],
+  ['opens again what was kept', world(seen({ granted: false, record: { ...record, retained: true } })), ['reopen'], undefined],
+  ['no schema of somebody else', world(seen({ ...nothing, schemaExists: true })), [], 'NameConflict'],
+  ['no role of somebody else', world(seen({ ...nothing, roleExists: true })), [], 'NameConflict'],
+  ['no data of another Tenant', world(seen({ record: { ...record, name: 'other' } })), [], 'NameConflict'],
+  ['no empty schema in the place of a lost one', world(seen({ schemaExists: false })), [], 'DataMissing'],
+  ['no empty tenant in the place of a lost one', world(seen(nothing), { status: { schema: NAME } }), [], 'DataMissing'],
+  ['nothing while the Shard does not answer', world(blocked), [], 'ShardUnreachable'],
+  ['keeps the data of a deleted one', world(seen(), deleted), ['retain'], undefined],
+  ['removes it when asked to', world(seen(), { ...deleted, spec: { deletionPolicy: 'Delete' } }), ['drop'], undefined],
+  ['nothing of a deleted one that never stood', world(seen(nothing), deleted), [], undefined],
+  ['waits with the end until the Shard answers', world(blocked, deleted), [], 'ShardUnreachable'],
+]
+
+test.each(steps)('plans %s', (_, found, expected, failure) => {
+  const plan = planTenant(found, 2)
+  if (plan.kind !== 'serve' && plan.kind !== 'remove') throw new Error(plan.kind)
+  expect(plan.steps.map(({ kind }) => kind)).toEqual(expected)
+  expect(plan.failure?.reason).toBe(failure)
+})
+
+test('plans keys: issues, replaces what lost its token, revokes, also while the Shard does not answer', () => {
+  const apiKeys = [{ name: 'new' }, { name: 'broken' }, { name: 'good' }]
+  const plan = planTenant(world(blocked, { spec: { apiKeys } }, [key('old'), { ...key('broken'), sha256: undefined }, key('good')]), 2)
+  expect(plan).toMatchObject({
+    kind: 'serve',
+    keys: [
+      { kind: 'issue', name: 'new' },
+      { kind: 'replace', key: { name: 'broken' } },
+      { kind: 'revoke', key: { name: 'old' } },
+    ],
+  })
+})
+
+test('waits when the Shard has not been looked at yet, and puts a finalizer back that is missing', () => {
+  expect(planTenant(world({ kind: 'unknown' }), 2)).toEqual({ kind: 'wait' })
+  expect(planTenant(world(seen(), { metadata: { finalizers: [] } }), 2)).toMatchObject({ kind: 'serve', claim: true })
+})
