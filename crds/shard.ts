@@ -20,7 +20,10 @@ export type ShardStatus = {
   tenants?: number
 }
 
-export const SHARD_CONDITIONS = ['Ready', 'Reachable', 'Stalled'] as const
+const SHARD_CONDITIONS = ['Ready', 'Reachable', 'Stalled'] as const
+
+/** The type of a Shard's condition. */
+export type ShardCondition = (typeof SHARD_CONDITIONS)[number]
 
 /** Every reason a Shard's conditions may have, and what it means; the closed list of the contract. */
 export const SHARD_REASONS = {

@@ -42,7 +42,10 @@ export type TenantStatus = {
   schemaVersion?: number
 }
 
-export const TENANT_CONDITIONS = ['Ready', 'Placed', 'Provisioned', 'SchemaCurrent', 'Routed', 'Reconciling', 'Stalled'] as const
+const TENANT_CONDITIONS = ['Ready', 'Placed', 'Provisioned', 'SchemaCurrent', 'Routed', 'Reconciling', 'Stalled'] as const
+
+/** The type of a Tenant's condition. */
+export type TenantCondition = (typeof TENANT_CONDITIONS)[number]
 
 /** Stands on a Tenant until its data has been kept or removed as `deletionPolicy` says. */
 export const TENANT_FINALIZER = 'tenantry.dev/tenant'

@@ -1,16 +1,17 @@
 import { OperatorError } from '../errors.ts'
-import type { Access } from './connect.ts'
 
 const UNREACHABLE = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ECONNRESET', 'EPIPE'])
 const CERTIFICATE = /^(CERT_|ERR_TLS_CERT|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_(VERIFY|GET_ISSUER)|HOSTNAME_MISMATCH|ERR_OSSL)/
 // What pg says of connections that ended, without a code.
 const ENDED = /timeout|terminated|not queryable|Connection ended/i
 
+type Target = { host: string; port: number; username: string; database: string }
+
 /** The Shard's reason in what a connection or statement threw, where there is one; else the error itself. */
-export function describeFailure(error: unknown, access: Access): unknown {
+export function describeFailure(error: unknown, target: Target): unknown {
   if (!(error instanceof Error) || error instanceof OperatorError) return error
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
-  const { host, port, username, database } = access
+  const { host, port, username, database } = target
   const server = `${host}:${port}`
   const failure = (reason: OperatorError['reason'], message: string) => new OperatorError(reason, message, { cause: error })
   if (CERTIFICATE.test(code)) {

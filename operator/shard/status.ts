@@ -1,5 +1,5 @@
 import { type Condition, removeCondition, setCondition } from '../../crds/condition.ts'
-import type { ShardReason, ShardStatus } from '../../crds/shard.ts'
+import type { ShardCondition, ShardReason, ShardStatus } from '../../crds/shard.ts'
 import type { Shard } from './observe.ts'
 
 /** How a pass ended. */
@@ -27,7 +27,7 @@ const STALLED: ReadonlySet<ShardReason> = new Set<ShardReason>([
 export function shardStatus(shard: Shard, outcome: ShardOutcome, tenants: number, now: Date): ShardStatus {
   const observedGeneration = shard.metadata.generation ?? 0
   const serverVersion = outcome.serverVersion ?? shard.status?.serverVersion
-  const set = (conditions: readonly Condition[], type: string, ok: boolean, reason: ShardReason, message: string) =>
+  const set = (conditions: readonly Condition[], type: ShardCondition, ok: boolean, reason: ShardReason, message: string) =>
     setCondition(conditions, { type, status: ok ? 'True' : 'False', reason, message, observedGeneration }, now)
 
   const before = removeCondition(shard.status?.conditions ?? [], 'Stalled')

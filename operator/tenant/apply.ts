@@ -233,7 +233,7 @@ async function applyKeys(
     } else if (step.kind === 'replace') {
       current.set(step.key.name, await replaceToken(client, tenant.metadata.namespace, step.key, signal))
     } else {
-      const issued = await issueKey(client, tenant, step.name, signal).catch(keyFailure)
+      const issued = await issueKey(client, tenant.metadata, step.name, signal).catch(keyFailure)
       if ('stage' in issued) failure = issued
       else current.set(issued.name, issued)
     }

@@ -3,12 +3,11 @@ import type { Route } from '../../config/routing.ts'
 import { OperatorError } from '../errors.ts'
 import { isStatus } from '../kubernetes/api-error.ts'
 import type { Client } from '../kubernetes/client.ts'
-import { apiVersionOf, SECRETS, type Secret, TENANTS } from '../kubernetes/object.ts'
-import type { Tenant } from './observe.ts'
+import { apiVersionOf, type ObjectMeta, SECRETS, type Secret, TENANTS } from '../kubernetes/object.ts'
 
-/** On a Secret that holds an API key: the key's name, and the UID of the Tenant it belongs to. Only such Secrets are ever read. */
+/** On a Secret that holds an API key: the key's name. Only Secrets with this label, and the UID of their Tenant in the other, are ever read. */
 export const KEY_LABEL = 'tenantry.dev/api-key'
-export const TENANT_UID_LABEL = 'tenantry.dev/tenant-uid'
+const TENANT_UID_LABEL = 'tenantry.dev/tenant-uid'
 
 /** An API key of a Tenant, as its Secret has it. `sha256` is undefined when the Secret holds no token of ours. */
 export type ApiKey = { name: string; secret: string; uid: string; sha256: string | undefined }
@@ -37,8 +36,8 @@ export function routeKeys(keys: readonly ApiKey[]): Route['keys'] {
  * Makes the Secret with a new token, once: when it is there already and marked as ours, it is taken as it is. Throws NameConflict when
  * the name belongs to a Secret of somebody else, which is not read.
  */
-export async function issueKey(client: Client, tenant: Tenant, key: string, signal: AbortSignal): Promise<ApiKey> {
-  const { name, namespace, uid } = tenant.metadata
+export async function issueKey(client: Client, owner: ObjectMeta, key: string, signal: AbortSignal): Promise<ApiKey> {
+  const { name, namespace, uid } = owner
   const secret = keySecretName(name, key)
   const labels = { [KEY_LABEL]: key, [TENANT_UID_LABEL]: uid }
   const ownerReferences = [

@@ -1,11 +1,11 @@
-import { TENANT_FINALIZER, type TenantReason } from '../../crds/tenant.ts'
+import { TENANT_FINALIZER, type TenantCondition, type TenantReason } from '../../crds/tenant.ts'
 import type { TenantFacts } from '../postgres/catalog.ts'
 import { type ApiKey, keySecretName } from './keys.ts'
 import type { TenantWorld } from './observe.ts'
 import { choosePlacement, type Placement } from './placement.ts'
 
 /** The parts of a tenant that stand one on the other, each with a condition. */
-export type Stage = 'Placed' | 'Provisioned' | 'SchemaCurrent' | 'Routed'
+export type Stage = Extract<TenantCondition, 'Placed' | 'Provisioned' | 'SchemaCurrent' | 'Routed'>
 
 /** What stands in the way of a stage. */
 export type Failure = { stage: Stage; reason: TenantReason; message: string; cause?: unknown }

@@ -1,5 +1,5 @@
 import { type Condition, removeCondition, setCondition } from '../../crds/condition.ts'
-import type { TenantPhase, TenantReason, TenantStatus } from '../../crds/tenant.ts'
+import type { TenantCondition, TenantPhase, TenantReason, TenantStatus } from '../../crds/tenant.ts'
 import type { Home } from '../routing/build.ts'
 import type { TenantOutcome } from './apply.ts'
 import type { Tenant } from './observe.ts'
@@ -31,7 +31,7 @@ export function tenantStatus(tenant: Tenant, outcome: Told, now: Date): TenantSt
   const failure = failureOf(outcome)
   const home = outcome.kind === 'stands' ? outcome.home : undefined
   const failedAt = failure === undefined ? STAGES.length : STAGES.indexOf(failure.stage)
-  const stages = STAGES.map((stage, index): [string, Said] => {
+  const stages = STAGES.map((stage, index): [TenantCondition, Said] => {
     if (index === failedAt && failure !== undefined)
       return [stage, { status: UNSEEN.has(failure.reason) ? 'Unknown' : 'False', reason: failure.reason, message: failure.message }]
     return [stage, index < failedAt ? reached(stage, tenant, outcome, home) : later(stage, tenant)]
@@ -40,8 +40,8 @@ export function tenantStatus(tenant: Tenant, outcome: Told, now: Date): TenantSt
     failure === undefined
       ? { status: 'True', reason: 'TenantReady', message: 'The next request is served.' }
       : { status: 'False', reason: failure.reason, message: failure.message }
-  const all: [string, Said][] = [...stages, ['Ready', ready]]
-  const set = (conditions: Condition[], [type, said]: [string, Said]) =>
+  const all: [TenantCondition, Said][] = [...stages, ['Ready', ready]]
+  const set = (conditions: Condition[], [type, said]: [TenantCondition, Said]) =>
     setCondition(conditions, { type, ...said, observedGeneration: generation }, now)
   const passing = passingConditions(failure)
   const before = ['Reconciling', 'Stalled']
@@ -99,7 +99,7 @@ function later(stage: Stage, { status }: Tenant): Said {
   return { status: 'Unknown', reason: 'Waiting', message: 'Waits for the steps before it.' }
 }
 
-function passingConditions(failure: Failure | undefined): [string, Said][] {
+function passingConditions(failure: Failure | undefined): [TenantCondition, Said][] {
   if (failure === undefined) return []
   const said: Said = { status: 'True', reason: failure.reason, message: failure.message }
   return [[STALLED.has(failure.reason) ? 'Stalled' : 'Reconciling', said]]
