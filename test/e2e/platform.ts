@@ -4,7 +4,7 @@ import { inject, vi } from 'vitest'
 const { folder, env } = inject('platform')
 
 /** A variable of `.tenantry/env`; throws when it is not there. */
-export function setting(name: string): string {
+function setting(name: string): string {
   const value = env[name]
   if (value === undefined) throw new Error(`${name} is not in .tenantry/env`)
   return value
@@ -62,10 +62,10 @@ export function eventually<T>(check: () => Promise<T> | T, seconds = 60): Promis
 }
 
 /** A process of the platform, as `status --json` tells. */
-export type Part = { name: string; pid: number; running: boolean; log: string }
+type Part = { name: string; pid: number; running: boolean; log: string }
 
 /** Every process of the platform. */
-export async function parts(): Promise<Part[]> {
+async function parts(): Promise<Part[]> {
   return JSON.parse(await local('status', '--json'))
 }
 
