@@ -60,7 +60,9 @@ function onDeadline(exchange: Exchange): void {
 function logEnd(exchange: Exchange, log: Log): void {
   const { route, method, status, seconds } = exchange.end()
   const milliseconds = Math.round(seconds * 1e6) / 1e3
-  log.info({ requestId: exchange.requestId, tenantId: exchange.tenant?.id, method, route, status, milliseconds }, 'request')
+  // Probes come every few seconds and say nothing about anybody's request.
+  const write = route.startsWith('/health') ? log.debug : log.info
+  write({ requestId: exchange.requestId, tenantId: exchange.tenant?.id, method, route, status, milliseconds }, 'request')
 }
 
 /** What node's parser could not read never becomes a request; it is answered on the bare connection. */

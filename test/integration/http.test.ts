@@ -1,3 +1,4 @@
+import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { createWorld, type RoutedTenant, type RunningRuntime, startRuntime, type World } from '../builders/world.ts'
 
@@ -241,5 +242,40 @@ describe('the edges of HTTP', () => {
       expect(runtime.lines.find((line) => line.requestId === 'find-me')).toMatchObject({ tenantId: 'acme', status: 200 }),
     )
     expect(JSON.stringify(runtime.lines)).not.toContain(acme.token)
+  })
+})
+
+describe('what is no request at all', () => {
+  /** Sends bytes as they are; gives everything that came back. */
+  function sendRaw(text: string): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const socket = connect(Number(new URL(runtime.url).port), '127.0.0.1', () => socket.write(text))
+      let answer = ''
+      socket.setEncoding('utf8').on('data', (chunk) => {
+        answer += chunk
+      })
+      socket.on('close', () => resolve(answer)).on('error', reject)
+    })
+  }
+
+  test.each([
+    ['no HTTP', 'HELLO\r\n\r\n', 400],
+    ['headers too large', `GET / HTTP/1.1\r\nhost: x\r\nx-large: ${'y'.repeat(20_000)}\r\n\r\n`, 431],
+    ['two lengths', 'POST /v1/tasks HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n', 400],
+    ['no host', 'GET /v1/tasks HTTP/1.1\r\nconnection: close\r\n\r\n', 400],
+    ['an absolute target', 'GET http://globex.localhost/v1/tasks HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n', 400],
+  ])('HT-02: %s is answered with a problem document', async (_, text, status) => {
+    const answer = await sendRaw(text)
+    expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
+    expect(answer).toContain('application/problem+json')
+    expect(answer).toContain('https://tenantry.dev/problems/invalid-request')
+  })
+
+  test('TI-02: a host of another tenant beside a valid key is a conflict', async () => {
+    const ask = (host: string) =>
+      sendRaw(`GET /v1/tasks HTTP/1.1\r\nhost: ${host}\r\nx-api-key: ${acme.token}\r\nconnection: close\r\n\r\n`)
+    expect(await ask('globex.localhost')).toMatch(/^HTTP\/1.1 400 [\s\S]*tenant-conflict/)
+    expect(await ask('nobody.localhost')).toMatch(/^HTTP\/1.1 400 [\s\S]*tenant-conflict/)
+    expect(await ask('ACME.localhost.:8080')).toMatch(/^HTTP\/1.1 200 /)
   })
 })

@@ -14,8 +14,10 @@ import {
 import { clusterSource } from '../../runtime/routing/cluster.ts'
 import { followRouting, type Routing } from '../../runtime/routing/routing.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
+import { printFigure } from '../builders/figure.ts'
 import { buildDocument, buildKey, buildRoute } from '../builders/routing.ts'
 import { silent } from '../builders/runtime.ts'
+import { startTcpProxy } from '../faults/tcp-proxy.ts'
 
 let namespace: string
 let folder: string
@@ -112,4 +114,25 @@ test('an API server that cannot be reached leaves the process alive and the look
   const { routing } = open('https://127.0.0.1:1')
   await expect(routing.look()).rejects.toThrow()
   expect([routing.loaded(), routing.table().byKey.size]).toEqual([false, 0])
+})
+
+test('a connection that is reset, or falls silent, is made anew, and what was missed is found', async () => {
+  const proxy = await startTcpProxy({ host: '127.0.0.1', port: Number(new URL(inject('kubernetes').server).port) })
+  const { routing } = open(`https://127.0.0.1:${proxy.port}`)
+  const appears = async (id: string) => {
+    const route = buildRoute({ id })
+    await apply('ConfigMap', bucketDocument(bucketOf(route.uid)), { [ROUTING_KEY]: formatRouting(buildDocument([route])) })
+    return () => expect(routing.table().byId.has(id)).toBe(true)
+  }
+  await vi.waitFor(await appears('before'), PATIENCE)
+  proxy.reset()
+  await vi.waitFor(await appears('after-reset'), PATIENCE)
+  proxy.blackHole()
+  const found = await appears('in-the-dark')
+  proxy.mend()
+  const begun = performance.now()
+  await vi.waitFor(found, { timeout: 40_000, interval: 50 })
+  printFigure(`routing: blind for ${Math.round((performance.now() - begun) / 100) / 10} s after the API server fell silent`)
+  await routing.close()
+  await proxy.close()
 })
