@@ -31,6 +31,9 @@ const STALE_MS = 60_000
 /** Changes of how many tenants a Shard has are gathered for so long before its status tells. */
 const COUNT_MS = 5_000
 
+/** From the signal to end until the process is ended by force. */
+const END_MS = 20_000
+
 /** What a running operator shows of itself. */
 type Work = Sources & { stuck: () => string[]; done: Promise<unknown> }
 
@@ -85,8 +88,14 @@ async function run(settings: Settings, log: ProcessLog): Promise<number> {
   if (lease === undefined) return 0
   opened.defer(() => lease.release())
   const signal = AbortSignal.any([stopping, lease.lost])
-  work = await startWork(settings, client, opened, log, signal)
-  await work.done
+  // Whatever still holds on then (a statement without an answer) must not outlive the Lease by much.
+  signal.addEventListener('abort', () => setTimeout(() => process.exit(1), END_MS).unref())
+  try {
+    work = await startWork(settings, client, opened, log, signal)
+    await work.done
+  } catch (error) {
+    if (!signal.aborted) throw error
+  }
   if (lease.lost.aborted) log.error({ err: lease.lost.reason }, 'the lease is lost; another replica works on')
   return lease.lost.aborted ? 1 : 0
 }
@@ -135,8 +144,9 @@ async function startWork(
   function onTenant(name: string): void {
     started?.tenants.enqueue(name)
     const shard = tenants.get(name)?.status?.shard
+    const counts = occupancy.count()
     for (const one of shard === undefined ? shards.list().map(({ metadata }) => metadata.name) : [shard]) {
-      if (shards.get(one)?.status?.tenants !== occupancy.count().get(one)) countSoon(one)
+      if (shards.get(one)?.status?.tenants !== (counts.get(one) ?? 0)) countSoon(one)
     }
   }
 

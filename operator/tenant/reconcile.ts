@@ -14,6 +14,10 @@ export type TenantContext = TenantSources & TenantTools & { tenant: (name: strin
 
 const DONE: Result = { kind: 'done' }
 const WAIT: Result = { kind: 'wait' }
+/** For what a person mends where no watch looks: in the database, in a Secret of somebody else, in another Tenant. */
+const LOOK_AGAIN: Result = { kind: 'requeue', afterMs: 30_000 }
+/** A pass of the Shard wakes those who wait for these. */
+const SHARDS_MATTER: ReadonlySet<string> = new Set(['ShardNotFound', 'ShardNotReady', 'ShardUnreachable'])
 
 /** One pass: looks at the Shard's database, does what is missing, says how it stands. */
 export async function reconcileTenant(context: TenantContext, name: string, signal: AbortSignal): Promise<Result> {
@@ -80,5 +84,5 @@ function resultOf(outcome: TenantOutcome): Result {
   const failure = outcome.kind === 'stands' || outcome.kind === 'remains' ? outcome.failure : undefined
   if (failure === undefined) return DONE
   if (failure.cause !== undefined) throw failure.cause
-  return failure.reason === 'HostTaken' ? { kind: 'requeue', afterMs: 30_000 } : WAIT
+  return SHARDS_MATTER.has(failure.reason) ? WAIT : LOOK_AGAIN
 }

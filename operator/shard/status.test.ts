@@ -1,0 +1,45 @@
+import { expect, test } from 'vitest'
+import type { ShardStatus } from '../../crds/shard.ts'
+import type { Shard } from './observe.ts'
+import { shardStatus } from './status.ts'
+
+const NOW = new Date('2026-01-01T00:00:00Z')
+const shard = (status?: ShardStatus): Shard => ({
+  apiVersion: 'tenantry.dev/v1alpha1',
+  kind: 'Shard',
+  metadata: { name: 'a', namespace: 'ns', uid: 'u', resourceVersion: '1', creationTimestamp: '', generation: 3 },
+  spec: {
+    endpoint: { host: 'h', port: 1, database: 'd' },
+    adminSecretRef: { name: 's' },
+    tls: { mode: 'disable' },
+    capacity: { tenants: 1 },
+    schedulable: true,
+  },
+  ...(status === undefined ? {} : { status }),
+})
+const told = ({ conditions = [] }: ShardStatus) => conditions.map(({ type, status, reason }) => `${type}=${status} ${reason}`).sort()
+
+test('a Ready Shard says so once', () => {
+  const status = shardStatus(shard(), { kind: 'ready', serverVersion: '18.4' }, 2, NOW)
+  expect(status).toMatchObject({ observedGeneration: 3, serverVersion: '18.4', tenants: 2 })
+  expect(told(status)).toEqual(['Reachable=True Reachable', 'Ready=True ShardReady'])
+  expect(shardStatus(shard(status), { kind: 'ready', serverVersion: '18.4' }, 2, new Date())).toEqual(status)
+})
+
+test('an outage keeps what was known and is not Stalled; what a person must mend is, until it is mended', () => {
+  const before = shardStatus(shard(), { kind: 'ready', serverVersion: '18.4' }, 2, NOW)
+  const outage = shardStatus(shard(before), { kind: 'failed', reason: 'Unreachable', message: 'No answer.' }, 2, NOW)
+  expect(outage.serverVersion).toBe('18.4')
+  expect(told(outage)).toEqual(['Reachable=False Unreachable', 'Ready=False Unreachable'])
+  const stalled = shardStatus(
+    shard(outage),
+    { kind: 'failed', reason: 'AdminIsSuperuser', message: 'Use another.', serverVersion: '18.4' },
+    2,
+    NOW,
+  )
+  expect(told(stalled)).toEqual(['Reachable=True Reachable', 'Ready=False AdminIsSuperuser', 'Stalled=True AdminIsSuperuser'])
+  expect(told(shardStatus(shard(stalled), { kind: 'ready', serverVersion: '18.4' }, 2, NOW))).toEqual([
+    'Reachable=True Reachable',
+    'Ready=True ShardReady',
+  ])
+})

@@ -1,0 +1,96 @@
+import { expect, test } from 'vitest'
+import { TENANT_FINALIZER, TENANT_REASONS, type TenantStatus } from '../../crds/tenant.ts'
+import type { Home } from '../routing/build.ts'
+import type { TenantOutcome } from './apply.ts'
+import type { Tenant } from './observe.ts'
+import type { Failure } from './plan.ts'
+import { tenantStatus } from './status.ts'
+
+const NOW = new Date('2026-01-01T00:00:00Z')
+const LATER = new Date('2026-01-02T00:00:00Z')
+const home: Home = { shard: 'a', isolation: 'schema', database: 'd', schema: 's', role: 's', epoch: 1, schemaVersion: 2 }
+
+const tenant = (status?: TenantStatus, metadata: Partial<Tenant['metadata']> = {}): Tenant => ({
+  apiVersion: 'tenantry.dev/v1alpha1',
+  kind: 'Tenant',
+  metadata: {
+    name: 'acme',
+    namespace: 'ns',
+    uid: 'u',
+    resourceVersion: '1',
+    creationTimestamp: '',
+    generation: 1,
+    finalizers: [TENANT_FINALIZER],
+    ...metadata,
+  },
+  spec: { isolation: 'schema', deletionPolicy: 'Retain' },
+  ...(status === undefined ? {} : { status }),
+})
+const stands = (failure?: Failure): Extract<TenantOutcome, { kind: 'stands' }> => ({ kind: 'stands', home, failure })
+const told = ({ conditions = [] }: TenantStatus) => conditions.map(({ type, status, reason }) => `${type}=${status} ${reason}`).sort()
+const placed: TenantOutcome & { kind: 'placement' } = {
+  kind: 'placement',
+  placement: { kind: 'placed', shard: 'a', reason: 'NamedShard', message: 'Placed.' },
+  resourceVersion: '1',
+}
+
+test('from nothing to Ready, and then no change', () => {
+  const first = tenantStatus(tenant(), placed, NOW)
+  expect(first).toMatchObject({ phase: 'Provisioning', shard: 'a', observedGeneration: 1 })
+  expect(told(first)).toEqual([
+    'Placed=True NamedShard',
+    'Provisioned=Unknown InProgress',
+    'Ready=False InProgress',
+    'Reconciling=True InProgress',
+    'Routed=Unknown Waiting',
+    'SchemaCurrent=Unknown Waiting',
+  ])
+  const second = tenantStatus(tenant(first), stands(), LATER)
+  expect(second).toMatchObject({ phase: 'Ready', ...home })
+  expect(told(second)).toEqual([
+    'Placed=True NamedShard',
+    'Provisioned=True Provisioned',
+    'Ready=True TenantReady',
+    'Routed=True Published',
+    'SchemaCurrent=True SchemaCurrent',
+  ])
+  expect(tenantStatus(tenant(second), stands(), new Date())).toEqual(second)
+})
+
+test('an unplaced Tenant is Pending, with the reason', () => {
+  const placement = { kind: 'unplaced', reason: 'ShardNotFound', message: 'Create it.' } as const
+  const status = tenantStatus(tenant(), { kind: 'placement', placement, resourceVersion: '1' }, NOW)
+  expect(status).toMatchObject({ phase: 'Pending' })
+  expect(status.shard).toBeUndefined()
+  expect(told(status)).toContain('Placed=False ShardNotFound')
+})
+
+test('a Shard that does not answer takes Ready away and leaves what was known', () => {
+  const ready = tenantStatus(tenant({ shard: 'a' }), stands(), NOW)
+  const failure: Failure = { stage: 'Provisioned', reason: 'ShardUnreachable', message: 'No answer.' }
+  const status = tenantStatus(tenant(ready), stands(failure), LATER)
+  expect(status).toMatchObject({ ...home, phase: 'Provisioning' })
+  expect(told(status)).toEqual([
+    'Placed=True NamedShard',
+    'Provisioned=Unknown ShardUnreachable',
+    'Ready=False ShardUnreachable',
+    'Reconciling=True ShardUnreachable',
+    'Routed=True Published',
+    'SchemaCurrent=True SchemaCurrent',
+  ])
+})
+
+test('what only a person can mend is Stalled and Failed; a deleted one is Deleting whatever it waits for', () => {
+  const failure: Failure = { stage: 'Provisioned', reason: 'NameConflict', message: 'Rename it.' }
+  expect(tenantStatus(tenant({ shard: 'a' }), stands(failure), NOW)).toMatchObject({ phase: 'Failed' })
+  expect(told(tenantStatus(tenant({ shard: 'a' }), stands(failure), NOW))).toContain('Stalled=True NameConflict')
+  expect(tenantStatus(tenant({ shard: 'a' }, { deletionTimestamp: 'now' }), { kind: 'remains', failure }, NOW).phase).toBe('Deleting')
+})
+
+test('every reason is in the documented list and stands for the generation', () => {
+  const status = tenantStatus(tenant({ shard: 'a' }, { generation: 7 }), stands(), NOW)
+  for (const condition of status.conditions ?? []) {
+    expect(Object.keys(TENANT_REASONS)).toContain(condition.reason)
+    expect(condition.observedGeneration).toBe(7)
+  }
+})
