@@ -37,8 +37,7 @@ async function advance(run: Run, projection: Projection, uid: string, arrived: r
   const last = events.at(-1)
   // The table knows nothing beyond: the message was not about an event of this history.
   if (last === undefined) return { position: checkpoint, hasMore: false }
-  for (const statement of projection.apply(uid, events)) await run(statement)
-  await run(advanceCheckpoint(uid, projection.name, last.position))
+  await run(...projection.apply(uid, events), advanceCheckpoint(uid, projection.name, last.position))
   return { position: last.position, hasMore: true }
 }
 

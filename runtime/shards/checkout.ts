@@ -31,7 +31,7 @@ export class CheckoutPool {
   }
 
   /**
-   * Runs `work` in a transaction that `begin` opens, and commits. After any error the connection is destroyed: one whose
+   * Runs `work` in a transaction that `begin` opens, sent along with the first steps, and commits. After any error the connection is destroyed: one whose
    * state is in doubt never serves anybody else.
    */
   async transaction<T>(begin: readonly Step[], work: (send: Send) => Promise<T>): Promise<T> {
@@ -60,13 +60,16 @@ export class CheckoutPool {
 
   async #run<T>(client: PoolClient, begin: readonly Step[], work: (send: Send) => Promise<T>, lost: AbortSignal): Promise<T> {
     const prepared = this.#preparedOf(client)
+    let opening = begin
     let over = false
-    const send: Send = (steps) => {
-      if (over) return Promise.reject(new Error('the transaction is over'))
-      return withDeadline(this.#settings.deadline, () => sendBundle(client, prepared, steps), lost)
+    const send: Send = async (steps) => {
+      if (over) throw new Error('the transaction is over')
+      const before = opening
+      opening = []
+      const rows = await withDeadline(this.#settings.deadline, () => sendBundle(client, prepared, [...before, ...steps]), lost)
+      return rows.slice(before.length)
     }
     try {
-      await send(begin)
       const result = await work(send)
       await send([COMMIT])
       return result

@@ -13,8 +13,8 @@ import type { Row, Statement } from './statement.ts'
 /** Whose data is meant, and where it is. */
 export type Tenant = Pick<TenantContext, 'uid' | 'route'>
 
-/** Runs one statement inside a transaction. */
-export type Run = (statement: Statement) => Promise<Row[]>
+/** Runs statements inside a transaction, in one round trip. Gives the rows of the last. */
+export type Run = (...statements: Statement[]) => Promise<Row[]>
 
 /**
  * The only door to Postgres. What goes through it for a tenant runs under the tenant's role, taken for that one transaction.
@@ -67,7 +67,9 @@ export function createSession(options: SessionOptions): Session {
       told(() =>
         shards
           .find(tenant.route.shard)
-          .transaction([BEGIN, takeRole(tenant)], (send) => work(async (statement) => (await send([stepOf(tenant, statement)]))[0] ?? [])),
+          .transaction([BEGIN, takeRole(tenant)], (send) =>
+            work(async (...statements) => (await send(statements.map((one) => stepOf(tenant, one)))).at(-1) ?? []),
+          ),
       ),
     reachable: (shard) =>
       poll(shard, PING).then(

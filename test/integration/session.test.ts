@@ -127,6 +127,15 @@ describe('PG-07: nothing leaks from one use of a connection to the next', () => 
       expect(await session.read(acme, COUNT)).toEqual(before)
     }))
 
+  test('a transaction sends several statements at once and gives the rows of the last', () =>
+    using(one, async (session) => {
+      const last = await session.transaction(acme, (run) =>
+        run(addTask(acme), sql('UPDATE @tasks SET version = 2'), sql('SELECT min(version) FROM @tasks')),
+      )
+      expect(last).toEqual([{ min: 2 }])
+      expect(await session.read(acme, sql('SELECT min(version) FROM @tasks'))).toEqual([{ min: 2 }])
+    }))
+
   test('PG-07: a transaction cannot be used when it is over', () =>
     using(one, async (session) => {
       let escaped: ((statement: Statement) => Promise<unknown>) | undefined
