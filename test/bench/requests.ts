@@ -55,7 +55,7 @@ async function compare(count: number, line: 'read' | 'create', requests: Request
 }
 
 /** Starts the runtime on the world's routing folder, without caches. */
-export function startRuntime(world: World): Promise<Program> {
+function startRuntime(world: World): Promise<Program> {
   return startServer('runtime/main.ts', [], {
     TENANTRY_PORT: '0',
     TENANTRY_METRICS_PORT: '0',
