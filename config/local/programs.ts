@@ -38,7 +38,7 @@ export async function startOperator(layout: Layout, controlPlane: ControlPlane, 
 export async function startReplica(layout: Layout, name: ReplicaName, backends: Backends, signal: AbortSignal): Promise<Replica> {
   const folder = layout.folderOf(name)
   const port = await portOf({ folder }, name, wantedPort(name))
-  const metricsPort = await portOf({ folder }, `${name}-metrics`, wantedPort(`${name}-metrics`))
+  const metricsPort = await portOf({ folder }, `${name}-metrics`, wantedPort(`${name}-metrics`), name)
   const env = {
     TENANTRY_PORT: String(port),
     TENANTRY_METRICS_PORT: String(metricsPort),

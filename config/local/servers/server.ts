@@ -20,9 +20,9 @@ export type ServerOptions = {
 /** Where a server listens. */
 export const HOST = '127.0.0.1'
 
-/** The port of the server called `name` that keeps its data in `folder`. */
-export async function portOf(options: ServerOptions, name: string, wanted = options.port): Promise<number> {
-  const ours = (await findRecorded(options.folder, name)) !== undefined
+/** The port of the server called `name` that keeps its data in `folder`; `holder` is the process that listens there, when it is called otherwise. */
+export async function portOf(options: ServerOptions, name: string, wanted = options.port, holder = name): Promise<number> {
+  const ours = (await findRecorded(options.folder, holder)) !== undefined
   return choosePort({ name, file: join(options.folder, `${name}.port`), wanted, ours })
 }
 
