@@ -81,7 +81,7 @@ export async function serveMetrics(
   health: Health,
 ): Promise<{ port: number; stop: () => Promise<void> }> {
   const server = createServer((request, response) => {
-    if (request.url === '/metrics') {
+    if (request.url === '/metrics' || request.url === '/') {
       registry.metrics().then(
         (text) => answer(response, 200, registry.contentType, text),
         () => answer(response, 500, 'text/plain', 'the metrics could not be read\n'),

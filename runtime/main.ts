@@ -97,7 +97,8 @@ function follow({ routing }: Settings, log: Log): Routing {
 
 function openSession(settings: Settings, routing: Routing, log: Log): Session {
   const shardOf = (name: string) => routing.table().shards.get(name)
-  const interactive = Math.max(1, Math.floor(settings.connectionsPerShard / 3))
+  // Reads and commands gain nothing beyond a few shared connections; relay and projections each hold up to two of the others.
+  const interactive = Math.max(1, Math.floor(settings.connectionsPerShard / 2))
   const pipelined = Math.max(1, settings.connectionsPerShard - interactive)
   return createSession({
     endpoint: shardOf,

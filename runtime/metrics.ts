@@ -8,13 +8,13 @@ export type Metrics = { port: number; close: () => Promise<void> }
 /** What can only be asked for when somebody reads the metrics. */
 export type MetricSources = { routingAgeSeconds: () => number }
 
-/** Counts what the program announces on its diagnostics channels and offers it to Prometheus at `/metrics`. Throws when the port is taken. */
+/** Counts what the program announces on its diagnostics channels and offers it to Prometheus at `/metrics`, and at `/` too for who types the bare address. Throws when the port is taken. */
 export async function serveMetrics(sources: MetricSources, port: number): Promise<Metrics> {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const stop = count(registry, sources)
   const server = createServer((request, response) => {
-    if (request.method !== 'GET' || request.url !== '/metrics') {
+    if (request.method !== 'GET' || (request.url !== '/metrics' && request.url !== '/')) {
       response.writeHead(404).end()
       return
     }

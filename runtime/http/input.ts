@@ -39,7 +39,7 @@ export function readBody(body: unknown, path: PathParameters): Record<string, un
 
 /** Parses strictly. Throws `invalid-request` that names every field at fault. */
 export function parse<T>(schema: z.ZodType<T>, input: Record<string, unknown>): T {
-  const parsed = schema.safeParse(input)
+  const parsed = schema.safeParse(input, { error: ({ input }) => (input === undefined ? 'is required' : undefined) })
   if (parsed.success) return parsed.data
   throw invalid('input', parsed.error.issues.flatMap(faultsOf))
 }
