@@ -60,10 +60,13 @@ async function place(tools: TenantTools, tenant: Tenant, placement: Placement, s
 
 async function serve(tools: TenantTools, world: TenantWorld, plan: Served, signal: AbortSignal): Promise<TenantOutcome> {
   await claim(tools, world.tenant, plan.claim, signal)
+  // Neither needs the other: the keys' Secrets are written while the database works. Both have ended before the pass does.
+  const issuing = applyKeys(tools, world, plan.keys, signal)
+  issuing.catch(() => {})
   const failed = await takeSteps(tools, world, plan.steps)
+  const keys = await issuing
   const home = homeOf(tools, world, failed)
   const failure = plan.failure ?? failed?.failure
-  const keys = await applyKeys(tools, world, plan.keys, signal)
   if (home !== undefined) await publish(tools, world, home, keys.keys)
   return { kind: 'stands', home, failure: failure ?? keys.failure ?? hostFailure(world) }
 }

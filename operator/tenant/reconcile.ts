@@ -40,7 +40,8 @@ async function report(context: TenantContext, tenant: Tenant, outcome: TenantOut
   if (outcome.kind === 'gone') return DONE
   const status = tenantStatus(tenant, outcome, new Date())
   await writeStatus(context, tenant, status, outcome, signal)
-  await tell(context, tenant, status)
+  // An Event is for people; neither the next pass nor the place of this one waits for it.
+  void tell(context, tenant, status)
   return resultOf(outcome)
 }
 

@@ -176,6 +176,8 @@ test('OP-19: a schema without the mark of ownership is never adopted', async () 
   )
   await server.query(`DROP ROLE t_${uid.replaceAll('-', '')}`)
   await server.end()
+  // It would be looked at again within 30 s; a change is seen at once.
+  await kubectl(['label', 'tenant', 'squatted', '-n', namespace, 'mended=yes'])
   await ready('tenant', 'squatted')
 })
 
