@@ -55,7 +55,7 @@ async function create(name: string, spec: object = {}): Promise<string> {
   return (await get('tenant', name)).metadata.uid
 }
 
-test('a Tenant becomes Ready, with schema, role, key and route, in few writes and one Event a step', async () => {
+test('a Tenant becomes Ready, with schema, role, key and route, and one Event a step', async () => {
   const uid = await create('acme', { shardRef: undefined, hosts: ['tasks.acme.example'] })
   const name = `t_${uid.replaceAll('-', '')}`
   expect(await statusOf('acme')).toMatchObject({
