@@ -2,13 +2,14 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
+import { NODE_FLAGS } from '../../config/local/programs.ts'
 
 /** A server under test, in a process of its own. */
 export type Program = { pid: number; url: string; stop: () => Promise<void> }
 
-/** Starts a program of this repository and waits for its log line `{"msg":"listening","port":N}`. Throws when it ends before. */
+/** Starts a program of this repository, as `make up` starts programs, and waits for its log line `{"msg":"listening","port":N}`. Throws when it ends before. */
 export async function startServer(file: string, args: readonly string[], env: Record<string, string>): Promise<Program> {
-  const child = start(file, args, env)
+  const child = start([...NODE_FLAGS, file, ...args], env)
   const ended = once(child, 'exit').then(([code]) => Promise.reject(new Error(`${file} ended with ${code} before it listened`)))
   ended.catch(() => undefined)
   const port = await Promise.race([listening(child), ended])
@@ -17,15 +18,15 @@ export async function startServer(file: string, args: readonly string[], env: Re
 
 /** Runs a program of this repository to its end and gives the JSON that it printed. Throws when it fails. */
 export async function runToEnd(file: string, argument: unknown): Promise<unknown> {
-  const child = start(file, [JSON.stringify(argument)], {})
+  const child = start([file, JSON.stringify(argument)], {})
   if (child.stdout === null) throw new Error(`${file} has no output`)
   const [output, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')])
   if (code !== 0) throw new Error(`${file} ended with ${code}`)
   return JSON.parse(output)
 }
 
-function start(file: string, args: readonly string[], env: Record<string, string>): ChildProcess {
-  const child = spawn(process.execPath, [file, ...args], { env: { ...inherited(), ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
+function start(args: readonly string[], env: Record<string, string>): ChildProcess {
+  const child = spawn(process.execPath, [...args], { env: { ...inherited(), ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
   const kill = () => child.kill('SIGKILL')
   process.once('exit', kill)
   child.once('exit', () => process.off('exit', kill))
