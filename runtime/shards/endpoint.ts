@@ -1,3 +1,4 @@
+import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import { type ClientConfig, types as pgTypes, TypeOverrides } from 'pg'
 import type { Credentials, ShardEndpoint } from '../../config/routing.ts'
 
@@ -56,7 +57,12 @@ export function clientConfig({ endpoint, credentials }: Login, settings: Session
 function tls(endpoint: ShardEndpoint, credentials: Credentials): ClientConfig['ssl'] {
   if (endpoint.tls === 'disable') return false
   if (endpoint.tls === 'require') return { rejectUnauthorized: false }
-  return credentials.ca === undefined ? { rejectUnauthorized: true } : { rejectUnauthorized: true, ca: credentials.ca }
+  // pg passes no host name on for an address, and Node would then check the certificate against "localhost".
+  const verify = {
+    rejectUnauthorized: true,
+    checkServerIdentity: (_: string, peer: PeerCertificate) => checkServerIdentity(endpoint.host, peer),
+  }
+  return credentials.ca === undefined ? verify : { ...verify, ca: credentials.ca }
 }
 
 // Positions and counts are far below 2^53.
