@@ -7,8 +7,13 @@ export type TenantIdentity = { uid: string; namespace: string; name: string; phy
 
 // Settings of a role count for a login only, never for a role that is taken with SET ROLE: so they stand on the runtime's login.
 // An empty search_path: whatever a tenant could plant in a schema is never found by an unqualified name (CVE-2018-1058).
+// One plan for each prepared statement: to plan a command anew for its values costs a fifth of its time. No sequential scans: the plan
+// is made while a tenant's table is small enough to be read whole, and would be kept while it grows. Every statement of the runtime
+// has an index to go by; where none fits, it still scans.
 const LOGIN_SETTINGS = {
   search_path: "''",
+  plan_cache_mode: 'force_generic_plan',
+  enable_seqscan: 'off',
   statement_timeout: "'30s'",
   lock_timeout: "'10s'",
   idle_in_transaction_session_timeout: "'30s'",

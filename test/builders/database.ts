@@ -1,7 +1,20 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { readdir, readFile } from 'node:fs/promises'
-import { Client, escapeIdentifier, escapeLiteral } from 'pg'
-import type { Credentials, Route, ShardEndpoint } from '../../config/routing.ts'
+import { join } from 'node:path'
+import { Client, escapeIdentifier } from 'pg'
+import type { Credentials, ShardEndpoint } from '../../config/routing.ts'
+import { latest, type Migration, readMigrations } from '../../operator/postgres/migrations.ts'
+import { type ShardNames, shardNames, tenantName } from '../../operator/postgres/names.ts'
+import { scramVerifier } from '../../operator/postgres/scram.ts'
+import {
+  closeToPublic,
+  createDatabase as createDatabaseText,
+  createRoles,
+  createTenant,
+  grantLogin,
+  migrateDatabase,
+  setVerifier,
+} from '../../operator/postgres/statements.ts'
+import { buildRoute } from '../../operator/routing/build.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
 
 /** How to reach a server as the login that provisions. */
@@ -24,92 +37,53 @@ export type TestDatabase = {
   drop: () => Promise<void>
 }
 
-const MIGRATIONS = new URL('../../config/migrations/', import.meta.url)
+const MIGRATIONS = join(import.meta.dirname, '..', '..', 'config', 'migrations')
 
-/** Makes a database with the runtime's login and the tables all tenants share. */
+/** Makes a database with the runtime's login and the tables all tenants share, by the operator's own statements. */
 export async function createDatabase(server: Server, shard = 'shard-a'): Promise<TestDatabase> {
-  const name = `test_${randomBytes(6).toString('hex')}`
-  const credentials = { username: `${name}_runtime_a`, password: randomBytes(12).toString('hex') }
-  const groups = { runtime: `${name}_runtime`, tenants: `${name}_tenants` }
-  await layRoles(server, name, groups, credentials)
-  const admin = await connect(server, name)
-  await migrate(admin, 'database/', groups)
+  const names = shardNames(`test_${randomBytes(6).toString('hex')}`)
+  const { database, login } = names
+  const credentials = { username: login, password: randomBytes(12).toString('hex') }
+  const migrations = await readMigrations(MIGRATIONS)
+  const postgres = await connect(server, 'postgres')
+  for (const statement of [
+    createDatabaseText(names),
+    createRoles(names, []),
+    setVerifier(names, await scramVerifier(credentials.password)),
+  ])
+    await postgres.query(statement)
+  await postgres.end()
+  const admin = await connect(server, database)
+  for (const statement of [closeToPublic(names), grantLogin(names), ...migrations.database.map((one) => migrateDatabase(names, one))])
+    await admin.query(statement)
   return {
-    name,
+    name: database,
     shard,
-    endpoint: { host: server.host, port: server.port, database: name, tls: 'disable' },
+    endpoint: { host: server.host, port: server.port, database, tls: 'disable' },
     credentials,
     admin,
-    tenant: (id = 'acme') => provision(admin, { id, shard, database: name, groups }),
+    tenant: (id = 'acme') => provision(admin, names, migrations.tenant, { id, shard }),
     asTenant: (tenant, text, values) => asTenant(admin, tenant, text, values),
     drop: async () => {
       await admin.end()
-      await dropDatabase(server, name)
+      await dropDatabase(server, database)
     },
   }
 }
 
-type Groups = { runtime: string; tenants: string }
-
-async function layRoles(server: Server, name: string, groups: Groups, credentials: Credentials): Promise<void> {
-  const client = await connect(server, 'postgres')
-  const [runtime, tenants, login] = [groups.runtime, groups.tenants, credentials.username].map(escapeIdentifier)
-  await client.query(`CREATE ROLE ${runtime} NOLOGIN`)
-  await client.query(`CREATE ROLE ${tenants} NOLOGIN`)
-  await client.query(`CREATE ROLE ${login} LOGIN PASSWORD ${escapeLiteral(credentials.password)}`)
-  await client.query(`GRANT ${runtime} TO ${login} WITH INHERIT TRUE, SET TRUE`)
-  await client.query(`CREATE DATABASE ${escapeIdentifier(name)}`)
-  await client.query(`REVOKE ALL ON DATABASE ${escapeIdentifier(name)} FROM PUBLIC`)
-  await client.query(`GRANT CONNECT ON DATABASE ${escapeIdentifier(name)} TO ${runtime}`)
-  await client.end()
-}
-
-async function provision(admin: Client, place: { id: string; shard: string; database: string; groups: Groups }): Promise<TenantContext> {
+async function provision(
+  admin: Client,
+  names: ShardNames,
+  migrations: readonly Migration[],
+  { id, shard }: { id: string; shard: string },
+): Promise<TenantContext> {
   const uid = randomUUID()
-  const role = `t_${uid.replaceAll('-', '')}`
-  const quoted = escapeIdentifier(role)
-  await admin.query('BEGIN')
-  await admin.query(`CREATE ROLE ${quoted} NOLOGIN`)
-  await admin.query(`GRANT ${escapeIdentifier(place.groups.tenants)} TO ${quoted}`)
-  await admin.query(`GRANT ${quoted} TO ${escapeIdentifier(place.groups.runtime)} WITH INHERIT FALSE, SET TRUE`)
-  await admin.query(`GRANT ${quoted} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE`)
-  await admin.query(`CREATE SCHEMA ${quoted}`)
-  await admin.query(`GRANT USAGE ON SCHEMA ${quoted} TO ${quoted}`)
-  await admin.query(
-    "INSERT INTO tenantry.tenants (uid, namespace, name, isolation, schema_name, role_name) VALUES ($1, 'test', $2, 'schema', $3, $3)",
-    [uid, place.id, role],
-  )
-  await admin.query('INSERT INTO tenantry.head (tenant, role, epoch) VALUES ($1, $2, 1)', [uid, role])
-  await admin.query('INSERT INTO tenantry.relayed (tenant, role) VALUES ($1, $2)', [uid, role])
-  await admin.query(`SET LOCAL search_path TO ${quoted}`)
-  const schemaVersion = await migrate(admin, '', { role, schema: role })
-  await admin.query('COMMIT')
-  const route: Route = {
-    id: place.id,
-    uid,
-    shard: place.shard,
-    isolation: 'schema',
-    database: place.database,
-    schema: role,
-    role,
-    epoch: 1,
-    schemaVersion,
-    state: 'active',
-    hosts: [],
-    keys: [],
-  }
-  return { id: place.id, uid, route, caller: 'test', requestId: 'test' }
-}
-
-async function migrate(client: Client, folder: string, names: Record<string, string>): Promise<number> {
-  const files = (await readdir(new URL(folder, MIGRATIONS))).filter((file) => file.endsWith('.sql')).sort()
-  for (const file of files) {
-    const text = await readFile(new URL(`${folder}${file}`, MIGRATIONS), 'utf8')
-    await client.query(
-      text.replaceAll(/(?<!:):(\w+)/g, (whole, name) => (names[name] === undefined ? whole : escapeIdentifier(names[name]))),
-    )
-  }
-  return files.length
+  const physical = tenantName(uid)
+  await admin.query(createTenant(names, { uid, namespace: 'test', name: id, physical, epoch: 1 }, migrations))
+  await admin.query(`GRANT ${escapeIdentifier(physical)} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE`)
+  const home = { shard, isolation: 'schema', database: names.database, schema: physical, role: physical, epoch: 1 } as const
+  const route = buildRoute({ id, uid, home: { ...home, schemaVersion: latest(migrations) }, hosts: [], keys: [] })
+  return { id, uid, route, caller: 'test', requestId: 'test' }
 }
 
 async function asTenant(admin: Client, { route }: TenantContext, text: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {

@@ -100,8 +100,8 @@ describe('PG-07: nothing leaks from one use of a connection to the next', () => 
             session.poll('shard-a', WHO),
           ])
           expect(refused).not.toBe('no error')
-          expect(theirs).toEqual([{ role: globex.route.role, path: '"$user", public' }])
-          expect(poll).toEqual([{ role: database.credentials.username, path: '"$user", public' }])
+          expect(theirs).toEqual([{ role: globex.route.role, path: '""' }])
+          expect(poll).toEqual([{ role: database.credentials.username, path: '""' }])
           expect(await session.read(acme, COUNT)).toEqual(before)
         }
       }
@@ -118,11 +118,11 @@ describe('PG-07: nothing leaks from one use of a connection to the next', () => 
           }
         })
         await expect(work).rejects.toThrow(`at step ${failAt}`)
-        expect(await session.transaction(globex, (run) => run(WHO))).toEqual([{ role: globex.route.role, path: '"$user", public' }])
+        expect(await session.transaction(globex, (run) => run(WHO))).toEqual([{ role: globex.route.role, path: '""' }])
       }
       for (const broken of BROKEN) {
         expect(await codeOf(session.transaction(acme, (run) => run(broken)))).not.toBe('no error')
-        expect(await session.transaction(globex, (run) => run(WHO))).toEqual([{ role: globex.route.role, path: '"$user", public' }])
+        expect(await session.transaction(globex, (run) => run(WHO))).toEqual([{ role: globex.route.role, path: '""' }])
       }
       expect(await session.read(acme, COUNT)).toEqual(before)
     }))
@@ -145,7 +145,7 @@ describe('PG-07: nothing leaks from one use of a connection to the next', () => 
       })
       await session.transaction(globex, async (run) => {
         await expect(escaped?.(WHO)).rejects.toThrow('over')
-        expect(await run(WHO)).toEqual([{ role: globex.route.role, path: '"$user", public' }])
+        expect(await run(WHO)).toEqual([{ role: globex.route.role, path: '""' }])
       })
     }))
 
