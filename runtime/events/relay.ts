@@ -1,5 +1,6 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Log } from '../log.ts'
+import { Pace } from '../resilience/pace.ts'
 import type { Run, Session, Tenant } from '../shards/session.ts'
 import { formatCloudEvent } from './cloud-event.ts'
 import type { Jetstream } from './jetstream.ts'
@@ -24,6 +25,8 @@ export type RelayOptions = {
 const PAGE = 256
 const TENANTS_AT_ONCE = 2
 const LONGEST_WAIT = 5_000
+// A transaction for each event of a busy tenant would cost more than the command that made it.
+const REST = 50
 const lags = channel('tenantry:relay')
 
 /**
@@ -73,6 +76,7 @@ class ShardRelay {
   readonly #running = new Map<string, Promise<void>>()
   /** When a tenant was first seen with something to relay. */
   readonly #since = new Map<string, number>()
+  readonly #pace = new Pace(REST, () => this.#pump())
   #polling: Promise<void> | undefined
   #failures = 0
   #notBefore = 0
@@ -123,7 +127,7 @@ class ShardRelay {
     if (this.#isStopped || !this.#options.jetstream.isConnected || Date.now() < this.#notBefore) return
     for (const [uid, tenant] of this.#waiting) {
       if (this.#running.size >= TENANTS_AT_ONCE) return
-      if (this.#running.has(uid)) continue
+      if (this.#running.has(uid) || this.#pace.isResting(uid)) continue
       this.#waiting.delete(uid)
       this.#running.set(uid, this.#run(tenant))
     }
@@ -139,6 +143,7 @@ class ShardRelay {
       this.#options.log.warn({ shard: this.#name, tenant: tenant.uid, error }, 'events could not be relayed; trying again')
     } finally {
       this.#running.delete(tenant.uid)
+      this.#pace.rest(tenant.uid)
       this.#pump()
     }
   }

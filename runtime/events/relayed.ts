@@ -7,11 +7,15 @@ export const findUnrelayed: Statement = {
   values: [],
 }
 
-/** How far the tenant is relayed, locked; no row while another replica is at it. */
+/**
+ * How far the tenant is relayed, locked; no row while another replica is at it. The commit does not wait for the disk: a mark
+ * that a crash takes back only sends events once more.
+ */
 export function lockRelayed(tenantUid: string): Statement {
   return {
     name: 'relayed.lock',
-    text: () => 'SELECT position FROM tenantry.relayed WHERE tenant = $1 FOR UPDATE SKIP LOCKED',
+    text: () =>
+      `SELECT position, set_config('synchronous_commit', 'off', true) FROM tenantry.relayed WHERE tenant = $1 FOR UPDATE SKIP LOCKED`,
     values: [tenantUid],
   }
 }

@@ -2,6 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import { parseCloudEvent } from '../events/cloud-event.ts'
 import type { Jetstream, Message } from '../events/jetstream.ts'
 import type { Log } from '../log.ts'
+import { Pace } from '../resilience/pace.ts'
 import { findHeads } from '../shards/head.ts'
 import type { Session, Tenant } from '../shards/session.ts'
 import { catchUp } from './catch-up.ts'
@@ -20,6 +21,8 @@ export type ProjectorOptions = {
 }
 
 const TENANTS_AT_ONCE = 2
+// A busy tenant's events are projected together, in one transaction.
+const REST = 50
 const RETRY_AFTER = 250
 const LONGEST_RETRY = 30_000
 // Half an hour, for a tenant that no route leads to.
@@ -115,6 +118,7 @@ class ShardProjector {
   readonly #waiting = new Map<string, Cause[]>()
   readonly #running = new Map<string, Promise<void>>()
   readonly #behind = new Map<string, number>()
+  readonly #pace = new Pace(REST, () => this.#pump())
   #isStopped = false
 
   constructor(projection: Projection, shard: string, options: ProjectorOptions) {
@@ -139,7 +143,7 @@ class ShardProjector {
   #pump(): void {
     for (const [uid, causes] of this.#waiting) {
       if (this.#isStopped || this.#running.size >= TENANTS_AT_ONCE) return
-      if (this.#running.has(uid)) continue
+      if (this.#running.has(uid) || this.#pace.isResting(uid)) continue
       this.#waiting.delete(uid)
       this.#running.set(uid, this.#run(uid, causes))
     }
@@ -158,6 +162,7 @@ class ShardProjector {
       this.#retry(uid, causes, error)
     } finally {
       this.#running.delete(uid)
+      this.#pace.rest(uid)
       this.#announce()
       this.#pump()
     }
