@@ -153,8 +153,11 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
   )
   const health = { accepting, routingLoaded: routing.loaded, shardReachable: () => anyReachable(routing, session) }
   const findTenant = createFindTenant(routing, settings.baseDomain)
-  const { bodyLimit, requestDeadline } = settings
-  const api = await serveApi({ features: FEATURES, commands, queries, findTenant, health, bodyLimit, requestDeadline, log }, settings.port)
+  const { bodyLimit, requestDeadline, accessLog } = settings
+  const api = await serveApi(
+    { features: FEATURES, commands, queries, findTenant, health, bodyLimit, requestDeadline, accessLog, log },
+    settings.port,
+  )
   held.defer(() => api.close(0))
   return api
 }

@@ -25,6 +25,10 @@ const schema = z.object({
   TENANTRY_REDIS_URL: z.url().optional().describe('second cache level; without it each replica has its own cache only'),
   TENANTRY_NATS_URL: z.string().min(1).optional().describe('where events are published; required unless events are off'),
   TENANTRY_EVENTS: z.enum(['on', 'off']).default('on').describe('off: no relay and no projections in this process'),
+  TENANTRY_ACCESS_LOG: z
+    .enum(['on', 'off'])
+    .default('on')
+    .describe('off: no log line for each request, for those whose gateway writes one'),
   TENANTRY_CACHE: z.enum(['on', 'off']).default('on').describe('off: every read goes to Postgres'),
   TENANTRY_CONNECTIONS_PER_SHARD: count.max(1000).default(8).describe('server connections of this replica to each Shard'),
   TENANTRY_BODY_LIMIT_BYTES: count
@@ -51,6 +55,7 @@ export type Settings = {
   redisUrl: string | undefined
   natsUrl: string | undefined
   cache: boolean
+  accessLog: boolean
   connectionsPerShard: number
   bodyLimit: number
   requestDeadline: number
@@ -95,6 +100,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     redisUrl: values.TENANTRY_REDIS_URL,
     natsUrl: values.TENANTRY_EVENTS === 'on' ? values.TENANTRY_NATS_URL : undefined,
     cache: values.TENANTRY_CACHE === 'on',
+    accessLog: values.TENANTRY_ACCESS_LOG === 'on',
     connectionsPerShard: values.TENANTRY_CONNECTIONS_PER_SHARD,
     bodyLimit: values.TENANTRY_BODY_LIMIT_BYTES,
     requestDeadline: values.TENANTRY_REQUEST_DEADLINE_MS,

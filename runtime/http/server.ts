@@ -1,7 +1,6 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { TenantryError } from '../errors.ts'
-import type { Log } from '../log.ts'
 import { type AppOptions, createApp } from './app.ts'
 import { Exchange } from './exchange.ts'
 import { problem, toProblem } from './problems.ts'
@@ -10,6 +9,8 @@ import { problem, toProblem } from './problems.ts'
 export type ApiOptions = AppOptions & {
   /** Milliseconds after which a request is answered 503. */
   requestDeadline: number
+  /** Whether each request leaves a line in the log. */
+  accessLog: boolean
 }
 
 /** The API as it listens. */
@@ -34,7 +35,7 @@ export async function serveApi(options: ApiOptions, port: number): Promise<Api> 
     const exchange = new Exchange(request, response, options.requestDeadline, onDeadline)
     exchanges.set(request, exchange)
     if (dismissing) response.setHeader('connection', 'close')
-    response.on('close', () => logEnd(exchange, options.log))
+    response.on('close', () => logEnd(exchange, options))
     app(request, response)
   })
   server.on('clientError', refuseUnreadable)
@@ -57,8 +58,9 @@ function onDeadline(exchange: Exchange): void {
   exchange.abort()
 }
 
-function logEnd(exchange: Exchange, log: Log): void {
+function logEnd(exchange: Exchange, { log, accessLog }: ApiOptions): void {
   const { route, method, status, seconds } = exchange.end()
+  if (!accessLog) return
   const milliseconds = Math.round(seconds * 1e6) / 1e3
   // Probes come every few seconds and say nothing about anybody's request.
   const write = route.startsWith('/health') ? log.debug : log.info
