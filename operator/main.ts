@@ -194,7 +194,7 @@ async function startWork(
           pass,
         ),
       keys: () => tenants.list().map(({ metadata }) => metadata.name),
-      lane: (name) => tenants.get(name)?.status?.shard ?? '',
+      lane: (name) => laneOf(tenants.get(name)),
       workers,
       resyncMs,
       signal,
@@ -213,6 +213,11 @@ async function startWork(
       ),
     done: Promise.all([shardPasses.done, tenantPasses.done]),
   }
+}
+
+/** A tenant runs beside those of its Shard, also before it is placed there: a Shard that hangs keeps only its own waiting. */
+function laneOf(tenant: Tenant | undefined): string {
+  return tenant?.status?.shard ?? tenant?.spec.shardRef?.name ?? ''
 }
 
 /** The runtime watches this Secret by name: it stands before the first Shard does. */
