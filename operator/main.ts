@@ -20,6 +20,7 @@ import type { Shard } from './shard/observe.ts'
 import { reconcileShard } from './shard/reconcile.ts'
 import { homeInStatus } from './tenant/apply.ts'
 import { KEY_LABEL, readKey, routeKeys } from './tenant/keys.ts'
+import { LastWrites } from './tenant/last-writes.ts'
 import type { Tenant } from './tenant/observe.ts'
 import { Occupancy } from './tenant/occupancy.ts'
 import { reconcileTenant } from './tenant/reconcile.ts'
@@ -124,6 +125,7 @@ async function startWork(
   })
   const stores = { shards, tenants, secrets: keys, configmaps: documents }
   const occupancy = new Occupancy(() => tenants.list())
+  const writes = new LastWrites()
   const connections = new Connections({
     limits: { ...DEFAULT_LIMITS, connections: settings.connectionsPerShard },
     onDown: (shard) => started?.shards.enqueue(shard),
@@ -136,7 +138,13 @@ async function startWork(
     for (const tenant of tenants.list()) if (which(tenant)) started?.tenants.enqueue(tenant.metadata.name)
   }
 
+  const shardMarks = new Map<string, string>()
+
+  // The count of tenants is our own and changes with each of them: what waits for a Shard is not woken by it.
   function onShard(name: string): void {
+    const mark = markOf(shards.get(name))
+    if (mark === shardMarks.get(name)) return
+    shardMarks.set(name, mark)
     started?.shards.enqueue(name)
     enqueueTenants(({ status }) => status?.shard === undefined || (status.shard === name && status.phase !== 'Ready'))
   }
@@ -189,6 +197,7 @@ async function startWork(
             shards: shards.list,
             keySecrets: keys.list,
             occupancy,
+            writes,
           },
           name,
           pass,
@@ -213,6 +222,13 @@ async function startWork(
       ),
     done: Promise.all([shardPasses.done, tenantPasses.done]),
   }
+}
+
+/** All of a Shard that a pass of its own or of a Tenant looks at. */
+function markOf(shard: Shard | undefined): string {
+  if (shard === undefined) return 'gone'
+  const { uid, generation, labels, deletionTimestamp } = shard.metadata
+  return JSON.stringify([uid, generation, labels, deletionTimestamp, shard.status?.conditions])
 }
 
 /** A tenant runs beside those of its Shard, also before it is placed there: a Shard that hangs keeps only its own waiting. */

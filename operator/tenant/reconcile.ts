@@ -5,12 +5,13 @@ import type { Result } from '../loop/controller.ts'
 import type { Logger } from '../loop/logger.ts'
 import { latest } from '../postgres/migrations.ts'
 import { applyTenant, type TenantOutcome, type TenantTools } from './apply.ts'
+import { CATCH_UP_MS, type LastWrites } from './last-writes.ts'
 import { lookAtDatabase, observeTenant, type Tenant, type TenantSources } from './observe.ts'
 import { planTenant } from './plan.ts'
 import { tenantStatus } from './status.ts'
 
 /** What passes of Tenants work with. */
-export type TenantContext = TenantSources & TenantTools & { tenant: (name: string) => Tenant | undefined; log: Logger }
+export type TenantContext = TenantSources & TenantTools & { tenant: (name: string) => Tenant | undefined; writes: LastWrites; log: Logger }
 
 const DONE: Result = { kind: 'done' }
 const WAIT: Result = { kind: 'wait' }
@@ -23,6 +24,7 @@ const SHARDS_MATTER: ReadonlySet<string> = new Set(['ShardNotFound', 'ShardNotRe
 export async function reconcileTenant(context: TenantContext, name: string, signal: AbortSignal): Promise<Result> {
   const tenant = context.tenant(name)
   if (tenant === undefined) return forget(context, name)
+  if (context.writes.isBehind(tenant.metadata)) return { kind: 'requeue', afterMs: CATCH_UP_MS }
   const look = await lookAtDatabase(context, tenant)
   const world = observeTenant(context, tenant, look)
   const plan = planTenant(world, latest(context.migrations))
@@ -46,7 +48,8 @@ async function report(context: TenantContext, tenant: Tenant, outcome: TenantOut
 }
 
 /** A Tenant that went without our finalizer leaves no route behind. */
-async function forget({ routing }: TenantContext, name: string): Promise<Result> {
+async function forget({ routing, writes }: TenantContext, name: string): Promise<Result> {
+  writes.forget(name)
   await routing.removeName(name)
   return DONE
 }
@@ -56,7 +59,7 @@ async function forget({ routing }: TenantContext, name: string): Promise<Result>
  * its own. The rest is worked out again by each pass and needs no such guard.
  */
 async function writeStatus(
-  { client }: TenantContext,
+  { client, writes }: TenantContext,
   tenant: Tenant,
   status: TenantStatus,
   outcome: TenantOutcome,
@@ -65,7 +68,9 @@ async function writeStatus(
   const { name, namespace, uid } = tenant.metadata
   if (isDeepStrictEqual(status, tenant.status)) return
   const guard = outcome.kind === 'placement' ? { resourceVersion: outcome.resourceVersion } : {}
-  await client.apply(TENANTS, namespace, { metadata: { name, uid, ...guard }, status }, { subresource: 'status', signal })
+  const body = { metadata: { name, uid, ...guard }, status }
+  const written = await client.apply(TENANTS, namespace, body, { subresource: 'status', signal })
+  writes.note(written.metadata)
 }
 
 /** An Event for each step that a person waits for, when it is taken or cannot be. */
