@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
-import { parseCredentials } from '../../config/routing.ts'
+import { parseCredentials, parseRouting } from '../../config/routing.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
 import { applyAll, applyShardSecrets, secret, shardManifest, shardSpec } from '../builders/shard.ts'
@@ -62,7 +62,8 @@ test('a Shard becomes Ready: database, login, nothing left open to PUBLIC, endpo
   )
   await superuser.end()
   expect(rows).toEqual([{ connect: false, temp: false, usage: false, verifier: true }])
-  expect((await get('configmap', 'tenantry-routing-shards')).data['routing.yaml']).toContain(`database: ${database}`)
+  const published = parseRouting((await get('configmap', 'tenantry-routing-shards')).data['routing.yaml'])
+  expect(published).toMatchObject({ ok: true, value: { shards: { good: { database: database } } } })
 })
 
 test('a lost password and a password that does not match are put right', async () => {
