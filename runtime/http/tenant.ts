@@ -18,8 +18,8 @@ export type TenantDirectory = {
 export type FindTenant = (request: IncomingMessage, requestId: string) => TenantContext | Promise<TenantContext>
 
 /**
- * A key or host that the table does not know is refused only after a look at the routing config that is newer than the request:
- * a tenant that has just become Ready is served by every replica.
+ * A key or host that the table does not know, or knows as another tenant's, is refused only after a look at the routing config that
+ * is newer than the request: a tenant that has just become Ready is served by every replica, also under a host that was another's.
  */
 export function createFindTenant(directory: TenantDirectory, baseDomain: string): FindTenant {
   const afterLook = async (claims: Claims, requestId: string): Promise<TenantContext> => {
@@ -36,8 +36,8 @@ export function createFindTenant(directory: TenantDirectory, baseDomain: string)
     const claims = claimsOf(request)
     const identity = identify(claims, directory.table(), baseDomain, sameHash)
     if (identity.kind === 'tenant') return contextOf(identity, requestId)
-    if (identity.kind === 'unknown-key' || identity.kind === 'unknown-host') return afterLook(claims, requestId)
-    throw refusal(identity)
+    if (identity.kind === 'no-credential') throw refusal(identity)
+    return afterLook(claims, requestId)
   }
 }
 

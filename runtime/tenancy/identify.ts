@@ -17,7 +17,7 @@ export type Directory = {
   byId: ReadonlyMap<string, Route>
 }
 
-/** Whose request it is; `unknown` may be answered otherwise by a newer table. */
+/** Whose request it is; all but `no-credential` may be answered otherwise by a newer table. */
 export type Identity =
   | { kind: 'tenant'; route: Route; key: string }
   | { kind: 'no-credential' }
