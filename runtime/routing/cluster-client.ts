@@ -93,7 +93,10 @@ export class ClusterClient {
     const token = (await readFile(this.#access.tokenFile, 'utf8')).trim()
     this.#session ??= this.#connect()
     const session = await this.#session
-    return session.request({ ':path': path, authorization: `Bearer ${token}`, accept: 'application/json' }, { signal })
+    const stream = session.request({ ':path': path, authorization: `Bearer ${token}`, accept: 'application/json' }, { signal })
+    // Else Node throws away an answer that is complete before somebody has begun to read it.
+    stream.pause()
+    return stream
   }
 
   async #connect(): Promise<ClientHttp2Session> {
