@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { endWithMe } from './guard.ts'
 import { sizeOf, tail } from './log-file.ts'
 import { identify, isAlive, type ProcessId, send } from './process-id.ts'
@@ -34,7 +35,7 @@ export type Launch = {
 /** A running server. `stop` ends it cleanly and, when it takes too long, by force; `kill` sends a signal and, when that ends processes, waits for the end. */
 export type Server = { pid: number; found: boolean; stop(): Promise<void>; kill(signal: NodeJS.Signals): Promise<void> }
 
-type Started = { record: PidRecord; ending: () => string }
+type Started = { record: PidRecord; ending: () => Promise<string> }
 type PidRecord = ProcessId & { fingerprint: string; stopSignal: NodeJS.Signals; stopMs: number }
 
 /** A server did not come up: why, where its log is, and the last lines of it. */
@@ -100,12 +101,17 @@ async function startProcess(launch: Launch, fingerprint: string, offset: number)
       cwd: '/',
       ...launch.user,
     })
+    const exited = new Promise((resolve) => child.once('exit', resolve))
     const { promise, resolve, reject } = Promise.withResolvers<number>()
     child.once('spawn', () => resolve(child.pid ?? 0))
     child.once('error', reject)
     const pid = await promise
     child.unref()
-    const ending = () => `ended while it was starting, with ${child.signalCode ?? `code ${child.exitCode ?? 'unknown'}`}`
+    const ending = async () => {
+      // The process is gone a moment before Node tells with which code.
+      await Promise.race([exited, sleep(1_000)])
+      return `ended while it was starting, with ${child.signalCode ?? `code ${child.exitCode ?? 'unknown'}`}`
+    }
     const id = (await identify(pid)) ?? { pid, started: 'gone' }
     endWithMe(id)
     const record = { ...id, fingerprint, stopSignal: launch.stopSignal ?? 'SIGTERM', stopMs: launch.stopMs ?? 20_000 }
@@ -118,7 +124,7 @@ async function startProcess(launch: Launch, fingerprint: string, offset: number)
   }
 }
 
-async function waitUntilHealthy(launch: Launch, record: PidRecord, ending: () => string): Promise<string | undefined> {
+async function waitUntilHealthy(launch: Launch, record: PidRecord, ending: () => Promise<string>): Promise<string | undefined> {
   let last = ''
   const ask = async (): Promise<'healthy' | 'gone' | false> => {
     if (!(await isAlive(record))) return 'gone'
@@ -132,7 +138,7 @@ async function waitUntilHealthy(launch: Launch, record: PidRecord, ending: () =>
   try {
     const answer = await until(ask, { deadlineMs: launch.startMs ?? 60_000, signal: launch.signal })
     if (answer === 'healthy') return undefined
-    return answer === 'gone' ? ending() : `does not answer${last === '' ? '' : `: ${last}`}`
+    return answer === 'gone' ? await ending() : `does not answer${last === '' ? '' : `: ${last}`}`
   } catch (error) {
     await end(record)
     throw error
@@ -141,7 +147,7 @@ async function waitUntilHealthy(launch: Launch, record: PidRecord, ending: () =>
 
 /** A process that was found may be the right one and be stuck: it has a short while to show that it serves. */
 async function answers(launch: Launch, record: PidRecord): Promise<boolean> {
-  return (await waitUntilHealthy({ ...launch, startMs: 5_000 }, record, () => 'ended')) === undefined
+  return (await waitUntilHealthy({ ...launch, startMs: 5_000 }, record, async () => 'ended')) === undefined
 }
 
 function serverOf(launch: Launch, record: PidRecord, found: boolean): Server {
