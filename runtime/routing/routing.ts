@@ -21,8 +21,6 @@ export type Routing = {
   loaded: () => boolean
   /** Seconds since the table was last known to be what stands there; Infinity before the first time. */
   ageSeconds: () => number
-  /** Calls after every change of the table. */
-  onChange: (listener: () => void) => void
   close: () => Promise<void>
 }
 
@@ -44,13 +42,11 @@ export function followRouting(source: RoutingSource, log: Log): Routing {
     look,
     loaded: () => state.currentAt !== undefined,
     ageSeconds: () => (state.currentAt === undefined ? Number.POSITIVE_INFINITY : (performance.now() - state.currentAt) / 1_000),
-    onChange: (listener) => state.listeners.push(listener),
     close: () => source.close(),
   }
 }
 
 class RoutingState implements RoutingSink {
-  readonly listeners: (() => void)[] = []
   /** Rises with every change. */
   revision = 0
   currentAt: number | undefined
@@ -88,7 +84,7 @@ class RoutingState implements RoutingSink {
     for (const shard of [...this.#credentials.keys()].filter((name) => !texts.has(name))) {
       this.#credentials.delete(shard)
       this.#texts.delete(`credentials/${shard}`)
-      this.#changed()
+      this.revision += 1
     }
     for (const [shard, text] of texts) {
       this.#take(`credentials/${shard}`, text, parseCredentials, (value) => this.#credentials.set(shard, value))
@@ -108,15 +104,7 @@ class RoutingState implements RoutingSink {
       return
     }
     keep(parsed.value)
-    this.#changed()
-  }
-
-  #changed(): void {
     this.revision += 1
-    const revision = this.revision
-    setImmediate(() => {
-      if (this.revision === revision) for (const listener of this.listeners) listener()
-    })
   }
 
   #fault(document: string, messages: readonly string[]): void {
