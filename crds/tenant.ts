@@ -28,7 +28,7 @@ export const TENANT_PHASES = ['Pending', 'Provisioning', 'Ready', 'Deleting', 'F
 /** Where a tenant stands, for the eyes of people; programs read the conditions. */
 export type TenantPhase = (typeof TENANT_PHASES)[number]
 
-/** What the operator has found; only `shard` and `epoch` cannot be worked out again and are checked against the Shard's own record. */
+/** What the operator has found; only `shard`, which the annotation `TENANT_PLACED` repeats, and `epoch`, which the Shard records, cannot be worked out again. */
 export type TenantStatus = {
   observedGeneration?: number
   phase?: TenantPhase
@@ -50,6 +50,9 @@ export type TenantCondition = (typeof TENANT_CONDITIONS)[number]
 /** Stands on a Tenant until its data has been kept or removed as `deletionPolicy` says. */
 export const TENANT_FINALIZER = 'tenantry.dev/tenant'
 
+/** On a Tenant: where it was placed and why, written together with the finalizer, before anything is made there. */
+export const TENANT_PLACED = 'tenantry.dev/placed'
+
 /** Every reason a Tenant's conditions may have, and what it means; the closed list of the contract. */
 export const TENANT_REASONS = {
   TenantReady: 'The next request is served.',
@@ -59,6 +62,7 @@ export const TENANT_REASONS = {
   ShardNotReady: 'The Shard is not Ready.',
   ShardCordoned: 'The named Shard takes no new Tenants: spec.schedulable is false.',
   ShardFull: 'The named Shard holds as many Tenants as spec.capacity.tenants allows.',
+  PlacedElsewhere: 'spec.shardRef was changed after the Tenant had been placed on another Shard.',
   NoShardAvailable: 'There is no Shard that is Ready, schedulable, below its capacity and, where a selector is given, matched by it.',
   Waiting: 'Waits for an earlier step.',
   Provisioned: 'Schema and role stand in the database.',

@@ -18,7 +18,7 @@ import { RoutingPublisher } from './routing/publish.ts'
 import { describeSettings, readSettings, type Settings, SettingsError } from './settings.ts'
 import type { Shard } from './shard/observe.ts'
 import { reconcileShard } from './shard/reconcile.ts'
-import { homeInStatus } from './tenant/apply.ts'
+import { homeInStatus, shardOf } from './tenant/home.ts'
 import { KEY_LABEL, readKey, routeKeys } from './tenant/keys.ts'
 import { LastWrites } from './tenant/last-writes.ts'
 import type { Tenant } from './tenant/observe.ts'
@@ -129,10 +129,12 @@ async function startWork(
   const connections = new Connections({
     limits: { ...DEFAULT_LIMITS, connections: settings.connectionsPerShard },
     onDown: (shard) => started?.shards.enqueue(shard),
-    onUp: (shard) => enqueueTenants((tenant) => tenant.status?.shard === shard),
+    onUp: (shard) => enqueueTenants((tenant) => shardOf(tenant) === shard),
   })
   opened.adopt(connections, (open) => open.close())
-  const countSoon = gather(COUNT_MS, signal, (shard) => started?.shards.enqueue(shard))
+  const countSoon = gather(COUNT_MS, signal, (shard) => {
+    if (shards.get(shard)?.status?.tenants !== (occupancy.count().get(shard) ?? 0)) started?.shards.enqueue(shard)
+  })
 
   function enqueueTenants(which: (tenant: Tenant) => boolean): void {
     for (const tenant of tenants.list()) if (which(tenant)) started?.tenants.enqueue(tenant.metadata.name)
@@ -146,16 +148,14 @@ async function startWork(
     if (mark === shardMarks.get(name)) return
     shardMarks.set(name, mark)
     started?.shards.enqueue(name)
-    enqueueTenants(({ status }) => status?.shard === undefined || (status.shard === name && status.phase !== 'Ready'))
+    enqueueTenants((tenant) => (shardOf(tenant) ?? name) === name && tenant.status?.phase !== 'Ready')
   }
 
   function onTenant(name: string): void {
     started?.tenants.enqueue(name)
-    const shard = tenants.get(name)?.status?.shard
-    const counts = occupancy.count()
-    for (const one of shard === undefined ? shards.list().map(({ metadata }) => metadata.name) : [shard]) {
-      if (shards.get(one)?.status?.tenants !== (counts.get(one) ?? 0)) countSoon(one)
-    }
+    const tenant = tenants.get(name)
+    const shard = tenant && shardOf(tenant)
+    for (const one of shard === undefined ? shards.list().map(({ metadata }) => metadata.name) : [shard]) countSoon(one)
   }
 
   function onKey(name: string): void {
@@ -233,7 +233,7 @@ function markOf(shard: Shard | undefined): string {
 
 /** A tenant runs beside those of its Shard, also before it is placed there: a Shard that hangs keeps only its own waiting. */
 function laneOf(tenant: Tenant | undefined): string {
-  return tenant?.status?.shard ?? tenant?.spec.shardRef?.name ?? ''
+  return (tenant && (shardOf(tenant) ?? tenant.spec.shardRef?.name)) ?? ''
 }
 
 /** The runtime watches this Secret by name: it stands before the first Shard does. */

@@ -7,22 +7,31 @@ import { type AnyObject, EVENTS, type Event, type Manifest } from './object.ts'
 
 /** Tells people what was done, as Kubernetes Events on the object. */
 export type Recorder = {
-  /** Never rejects: an Event that cannot be written is logged and forgotten. `reason` is CamelCase; of `message` 1,024 characters are kept. */
+  /**
+   * Resolves when the Event is written. Never rejects: one that cannot be written is logged and forgotten. `reason` is CamelCase; of
+   * `message` 1,024 characters are kept.
+   */
   record: (object: AnyObject, type: Event['type'], reason: string, message: string) => Promise<void>
 }
 
 type Seen = { at: number; pending: number }
+
+/** Events that wait to be written; what comes then is forgotten: what is told so late helps nobody. */
+const WAITING = 4096
 
 /** The API server forgets Events after an hour; so is what was seen, at the latest when there is this much of it. */
 const REMEMBERED = 4096
 
 /**
  * Makes a recorder. The same again (object, type, reason, message) never makes a second Event, also not after a restart: it raises the
- * first one's count, at most once in `repeatMs` (a minute), so that a pass that fails over and over costs no flood of writes.
+ * first one's count, at most once in `repeatMs` (a minute), so that a pass that fails over and over costs no flood of writes. One Event is
+ * written at a time, in the order they came: when a thousand tenants come at once, the API server's time is for what they wait for.
  */
 export function createRecorder(client: Client, component: string, options: { log: Logger; repeatMs?: number; clock?: Clock }): Recorder {
   const { log, repeatMs = 60_000, clock = systemClock } = options
   const seen = new Map<string, Seen>()
+  let waiting = 0
+  let last: Promise<void> = Promise.resolve()
 
   async function write(object: AnyObject, type: Event['type'], reason: string, message: string): Promise<void> {
     const name = nameOf(object, type, reason, message)
@@ -60,13 +69,22 @@ export function createRecorder(client: Client, component: string, options: { log
     return true
   }
 
+  async function attempt(object: AnyObject, type: Event['type'], reason: string, message: string): Promise<void> {
+    try {
+      await write(object, type, reason, message.slice(0, 1024))
+    } catch (error) {
+      log.warn({ kind: object.kind, name: object.metadata.name, reason, err: error }, 'an Event could not be written')
+    } finally {
+      waiting -= 1
+    }
+  }
+
   return {
-    record: async (object, type, reason, message) => {
-      try {
-        await write(object, type, reason, message.slice(0, 1024))
-      } catch (error) {
-        log.warn({ kind: object.kind, name: object.metadata.name, reason, err: error }, 'an Event could not be written')
-      }
+    record: async (...event) => {
+      if (waiting >= WAITING) return
+      waiting += 1
+      last = last.then(() => attempt(...event))
+      await last
     },
   }
 }

@@ -26,13 +26,15 @@ type Document = {
   /** Counts the changes; `written` is the count that the acknowledged text holds. */
   changes: number
   written: number
-  writing: Promise<void> | undefined
+  writing: boolean
+  /** The write that is to begin, and will hold all changes until then. */
   next: Promise<void> | undefined
 }
 
 /**
- * The routing config as it should be, and its way into the ConfigMaps. Changes of one document that come while a write of it is under way
- * share the next write; nothing waits for a timer. What is equal is not written.
+ * The routing config as it should be, and its way into the ConfigMaps. One document is written at a time; its changes that come while it
+ * waits share the write, so that a thousand new tenants cost a few hundred writes and a single one waits for nothing. What is equal is not
+ * written.
  */
 export class RoutingPublisher {
   readonly #client: Client
@@ -41,6 +43,7 @@ export class RoutingPublisher {
   readonly #documents = new Map<string, Document>()
   /** The UID that has a route under each name: one name never has two. */
   readonly #uids = new Map<string, string>()
+  #last: Promise<unknown> = Promise.resolve()
 
   constructor(options: { client: Client; namespace: string; log: Logger }) {
     this.#client = options.client
@@ -105,7 +108,7 @@ export class RoutingPublisher {
   /** Tells of a ConfigMap as the watch has seen it: what somebody else has changed or deleted is written again. */
   observe(name: string, configMap: ConfigMap | undefined): void {
     const document = this.#documents.get(name)
-    if (document === undefined || document.text === undefined || document.writing !== undefined) return
+    if (document === undefined || document.text === undefined || document.writing) return
     const text = configMap?.data?.[ROUTING_KEY]
     if (text === document.text || (configMap !== undefined && !isNewer(configMap.metadata.resourceVersion, document.resourceVersion)))
       return
@@ -133,32 +136,37 @@ export class RoutingPublisher {
 
   #settled(document: Document): Promise<void> {
     if (document.written === document.changes) return Promise.resolve()
-    document.next ??= this.#writeAfter(document, document.writing)
+    document.next ??= this.#inTurn(document)
     return document.next
   }
 
-  async #writeAfter(document: Document, before: Promise<void> | undefined): Promise<void> {
-    await before?.catch(() => {})
-    document.next = undefined
-    document.writing = this.#write(document)
-    try {
-      await document.writing
-    } finally {
-      document.writing = undefined
-    }
+  #inTurn(document: Document): Promise<void> {
+    const turn = this.#last.then(() => {
+      document.next = undefined
+      return this.#write(document)
+    })
+    this.#last = turn.catch(() => {})
+    return turn
   }
 
   async #write(document: Document): Promise<void> {
     const changes = document.changes
     const text = formatRouting(contentOf(document))
-    if (text !== document.text) {
-      const kind = document.name === SHARDS_DOCUMENT ? 'shards' : 'bucket'
-      const metadata = { name: document.name, labels: { [ROUTING_LABEL]: kind } }
+    if (text !== document.text) await this.#send(document, text)
+    document.written = changes
+  }
+
+  async #send(document: Document, text: string): Promise<void> {
+    const kind = document.name === SHARDS_DOCUMENT ? 'shards' : 'bucket'
+    const metadata = { name: document.name, labels: { [ROUTING_LABEL]: kind } }
+    document.writing = true
+    try {
       const written = await this.#client.apply(CONFIG_MAPS, this.#namespace, { metadata, data: { [ROUTING_KEY]: text } })
       document.text = text
       document.resourceVersion = written.metadata.resourceVersion
+    } finally {
+      document.writing = false
     }
-    document.written = changes
   }
 
   #bucket(uid: string): Document {
@@ -178,7 +186,7 @@ export class RoutingPublisher {
       resourceVersion: '0',
       changes: 0,
       written: 0,
-      writing: undefined,
+      writing: false,
       next: undefined,
     }
     this.#documents.set(name, document)

@@ -1,7 +1,7 @@
 import { TENANT_FINALIZER } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
 import type { Client } from '../kubernetes/client.ts'
-import { SECRETS, TENANTS } from '../kubernetes/object.ts'
+import { type ObjectMeta, SECRETS, TENANTS } from '../kubernetes/object.ts'
 import type { Recorder } from '../kubernetes/recorder.ts'
 import type { Database } from '../postgres/connect.ts'
 import type { Connections } from '../postgres/connections.ts'
@@ -10,6 +10,7 @@ import { type ShardNames, shardNames, tenantName } from '../postgres/names.ts'
 import { createTenant, dropTenant, grantTenant, migrateTenant, reopenTenant, retainTenant } from '../postgres/statements.ts'
 import { buildRoute, type Home } from '../routing/build.ts'
 import type { RoutingPublisher } from '../routing/publish.ts'
+import { homeInStatus, placementNote, shardOf } from './home.ts'
 import { type ApiKey, issueKey, replaceToken, routeKeys } from './keys.ts'
 import type { Tenant, TenantWorld } from './observe.ts'
 import type { Occupancy } from './occupancy.ts'
@@ -30,10 +31,12 @@ export type TenantTools = {
 export type TenantOutcome =
   | { kind: 'waits' }
   | { kind: 'gone' }
-  | { kind: 'placement'; placement: Placement; resourceVersion: string }
+  | { kind: 'placed'; placement: Placed; written: ObjectMeta }
+  | { kind: 'unplaced'; placement: Exclude<Placement, Placed> }
   | { kind: 'stands'; home: Home | undefined; failure: Failure | undefined }
   | { kind: 'remains'; failure: Failure }
 
+type Placed = Extract<Placement, { kind: 'placed' }>
 type Served = Extract<TenantPlan, { kind: 'serve' }>
 type Removed = Extract<TenantPlan, { kind: 'remove' }>
 
@@ -51,15 +54,24 @@ export async function applyTenant(tools: TenantTools, world: TenantWorld, plan: 
   }
 }
 
-/** Counted before the first call, so that a pass beside this one sees the place as taken. */
-async function place(tools: TenantTools, tenant: Tenant, placement: Placement, signal: AbortSignal): Promise<TenantOutcome> {
-  const placed = placement.kind === 'placed'
-  if (placed) tools.occupancy.place(tenant.metadata.uid, placement.shard)
-  return { kind: 'placement', placement, resourceVersion: await claim(tools, tenant, placed, signal) }
+/**
+ * Records the Shard together with the finalizer: a pass after a crash goes on there. Counted before the call, so that a pass beside this
+ * one sees the place as taken.
+ */
+async function place(tools: TenantTools, { metadata }: Tenant, placement: Placement, signal: AbortSignal): Promise<TenantOutcome> {
+  if (placement.kind === 'unplaced') return { kind: 'unplaced', placement }
+  tools.occupancy.place(metadata.uid, placement.shard)
+  try {
+    const written = await claim(tools.client, metadata, placementNote(metadata.uid, placement), signal)
+    return { kind: 'placed', placement, written }
+  } catch (error) {
+    tools.occupancy.release(metadata.uid)
+    throw error
+  }
 }
 
 async function serve(tools: TenantTools, world: TenantWorld, plan: Served, signal: AbortSignal): Promise<TenantOutcome> {
-  await claim(tools, world.tenant, plan.claim, signal)
+  if (plan.claim) await claim(tools.client, world.tenant.metadata, {}, signal)
   // Neither needs the other: the keys' Secrets are written while the database works. Both have ended before the pass does.
   const issuing = applyKeys(tools, world, plan.keys, signal)
   issuing.catch(() => {})
@@ -91,7 +103,7 @@ async function remove(tools: TenantTools, world: TenantWorld, plan: Removed, sig
 
 async function tellEnd({ recorder }: TenantTools, { tenant, look }: TenantWorld, steps: readonly DatabaseStep[]): Promise<void> {
   if (look.kind !== 'seen' || look.facts.record === undefined) return
-  const place = `schema ${look.facts.record.schema} of database ${look.database} on Shard ${tenant.status?.shard}`
+  const place = `schema ${look.facts.record.schema} of database ${look.database} on Shard ${shardOf(tenant)}`
   if (steps.some(({ kind }) => kind === 'drop'))
     await recorder.record(tenant, 'Normal', 'DataRemoved', `Removed ${place}, its role, the API keys and the route.`)
   else
@@ -108,7 +120,7 @@ type Attempt = { step: DatabaseStep; failure: Failure }
 /** The steps until one fails. */
 async function takeSteps(tools: TenantTools, world: TenantWorld, steps: readonly DatabaseStep[]): Promise<Attempt | undefined> {
   const { look, tenant } = world
-  const shard = tenant.status?.shard
+  const shard = shardOf(tenant)
   const connection = shard === undefined ? undefined : tools.connections.database(shard)
   if (look.kind !== 'seen' || connection === undefined) return undefined
   for (const step of steps) {
@@ -169,7 +181,7 @@ function describe(step: DatabaseStep, shard: string | undefined, cause: unknown)
 
 /** Where the tenant stands after the steps: as the database says, and while it does not answer, as was last known. */
 function homeOf({ migrations }: TenantTools, { tenant, look }: TenantWorld, failed: Attempt | undefined): Home | undefined {
-  const shard = tenant.status?.shard
+  const shard = shardOf(tenant)
   if (look.kind !== 'seen' || shard === undefined) return homeInStatus(tenant)
   const { record, version } = look.facts
   if (failed?.step.kind === 'create') return undefined
@@ -198,21 +210,15 @@ function homeOf({ migrations }: TenantTools, { tenant, look }: TenantWorld, fail
   }
 }
 
-/** Where the status says that a tenant stands; undefined until it has stood somewhere. */
-export function homeInStatus({ status }: Tenant): Home | undefined {
-  const { shard, isolation, database, schema, role, epoch, schemaVersion } = status ?? {}
-  if (shard === undefined || isolation === undefined || database === undefined) return undefined
-  if (schema === undefined || role === undefined || epoch === undefined || schemaVersion === undefined) return undefined
-  return { shard, isolation, database, schema, role, epoch, schemaVersion }
-}
-
-/** The finalizer stands before anything is made that it guards. Gives the version that the Tenant then has. */
-async function claim({ client }: TenantTools, { metadata }: Tenant, wanted: boolean, signal: AbortSignal): Promise<string> {
+/**
+ * The finalizer stands before anything is made that it guards. Refused when the Tenant is no longer the one that was looked at: decided
+ * on a stale view, a placement would give a second home to one that has its own.
+ */
+async function claim(client: Client, metadata: ObjectMeta, annotations: Record<string, string>, signal: AbortSignal): Promise<ObjectMeta> {
   const { name, namespace, uid, resourceVersion, finalizers = [] } = metadata
-  if (!wanted || finalizers.includes(TENANT_FINALIZER)) return resourceVersion
-  const change = { uid, resourceVersion, finalizers: [...finalizers, TENANT_FINALIZER] }
-  const after = await client.patch(TENANTS, namespace, name, { metadata: change }, { signal })
-  return after.metadata.resourceVersion
+  const claimed = [...finalizers.filter((finalizer) => finalizer !== TENANT_FINALIZER), TENANT_FINALIZER]
+  const change = { uid, resourceVersion, finalizers: claimed, annotations }
+  return (await client.patch(TENANTS, namespace, name, { metadata: change }, { signal })).metadata
 }
 
 async function dropFinalizer(client: Client, { metadata }: Tenant, signal: AbortSignal): Promise<void> {

@@ -6,6 +6,7 @@ import type { Connections } from '../postgres/connections.ts'
 import { shardNames, tenantName } from '../postgres/names.ts'
 import type { Shard } from '../shard/observe.ts'
 import { isReady } from '../shard/reconcile.ts'
+import { shardOf } from './home.ts'
 import { type ApiKey, readKey } from './keys.ts'
 import type { Occupancy } from './occupancy.ts'
 import type { Candidate } from './placement.ts'
@@ -22,7 +23,7 @@ export type TenantSources = {
   connections: Connections
 }
 
-/** What the Shard's database says of the tenant. `unknown`: the Shard has not been looked at since this process began, or the placement has yet to come back. */
+/** What the Shard's database says of the tenant. `unknown`: the Shard has not been looked at since this process began. */
 export type Look =
   | { kind: 'unplaced' }
   | { kind: 'unknown' }
@@ -64,29 +65,33 @@ function candidatesOf({ shards, occupancy }: TenantSources): Candidate[] {
 }
 
 /** Looks into the Shard's database. That it does not answer is something seen, not an error. */
-export async function lookAtDatabase({ shards, connections, occupancy }: TenantSources, tenant: Tenant): Promise<Look> {
-  const { metadata, status } = tenant
-  if (occupancy.isFresh(tenant)) return { kind: 'unknown' }
-  if (status?.shard === undefined) return { kind: 'unplaced' }
-  const shard = shards().find((one) => one.metadata.name === status.shard)
+export async function lookAtDatabase({ shards, connections }: TenantSources, tenant: Tenant): Promise<Look> {
+  const { metadata, spec, status } = tenant
+  const home = shardOf(tenant)
+  if (home === undefined) return { kind: 'unplaced' }
+  if (status?.shard === undefined && spec.shardRef !== undefined && spec.shardRef.name !== home) {
+    const message = `This Tenant was placed on Shard ${home} before spec.shardRef was changed: name that Shard again, or delete the Tenant and create it anew.`
+    return { kind: 'blocked', reason: 'PlacedElsewhere', message }
+  }
+  const shard = shards().find((one) => one.metadata.name === home)
   if (shard === undefined)
     return {
       kind: 'blocked',
       reason: 'ShardNotFound',
-      message: `The Shard ${status.shard} of this Tenant does not exist: create it again.`,
+      message: `The Shard ${home} of this Tenant does not exist: create it again.`,
     }
-  const connection = connections.database(status.shard)
+  const connection = connections.database(home)
   if (connection === undefined)
     return isReady(shard)
       ? { kind: 'unknown' }
-      : { kind: 'blocked', reason: 'ShardNotReady', message: `The Shard ${status.shard} is not Ready: see its conditions.` }
+      : { kind: 'blocked', reason: 'ShardNotReady', message: `The Shard ${home} is not Ready: see its conditions.` }
   const { database } = shard.spec.endpoint
   try {
     const facts = await readTenant(connection, metadata.uid, tenantName(metadata.uid), shardNames(database).runtime)
     return { kind: 'seen', facts, database }
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error
-    return { kind: 'blocked', reason: 'ShardUnreachable', message: `Shard ${status.shard}: ${error.message}` }
+    return { kind: 'blocked', reason: 'ShardUnreachable', message: `Shard ${home}: ${error.message}` }
   }
 }
 

@@ -1,25 +1,21 @@
-type Placed = { metadata: { uid: string }; status?: { shard?: string } | undefined }
+import { shardOf } from './home.ts'
+import type { Tenant } from './observe.ts'
 
 /**
  * How many tenants each Shard has. A placement counts from the moment it is made, before the API server or the watch knows of it:
  * tenants that are placed at the same time see each other.
  */
 export class Occupancy {
-  readonly #tenants: () => readonly Placed[]
+  readonly #tenants: () => readonly Tenant[]
   readonly #fresh = new Map<string, string>()
 
-  constructor(tenants: () => readonly Placed[]) {
+  constructor(tenants: () => readonly Tenant[]) {
     this.#tenants = tenants
   }
 
   /** Counts a tenant on a Shard from now on. */
   place(uid: string, shard: string): void {
     this.#fresh.set(uid, shard)
-  }
-
-  /** True while a placement of this process has yet to come back through the watch. */
-  isFresh({ metadata, status }: Placed): boolean {
-    return status?.shard === undefined && this.#fresh.has(metadata.uid)
   }
 
   /** Takes a placement back that could not be recorded. */
@@ -30,9 +26,11 @@ export class Occupancy {
   /** Tenants by Shard. */
   count(): Map<string, number> {
     const counts = new Map<string, number>()
-    for (const { metadata, status } of this.#tenants()) {
-      if (status?.shard !== undefined) this.#fresh.delete(metadata.uid)
-      const shard = status?.shard ?? this.#fresh.get(metadata.uid)
+    for (const tenant of this.#tenants()) {
+      const { uid } = tenant.metadata
+      const known = shardOf(tenant)
+      if (known !== undefined) this.#fresh.delete(uid)
+      const shard = known ?? this.#fresh.get(uid)
       if (shard !== undefined) counts.set(shard, (counts.get(shard) ?? 0) + 1)
     }
     return counts

@@ -5,6 +5,7 @@ import type { Result } from '../loop/controller.ts'
 import type { Logger } from '../loop/logger.ts'
 import { latest } from '../postgres/migrations.ts'
 import { applyTenant, type TenantOutcome, type TenantTools } from './apply.ts'
+import { shardOf } from './home.ts'
 import { CATCH_UP_MS, type LastWrites } from './last-writes.ts'
 import { lookAtDatabase, observeTenant, type Tenant, type TenantSources } from './observe.ts'
 import { planTenant } from './plan.ts'
@@ -13,6 +14,8 @@ import { tenantStatus } from './status.ts'
 /** What passes of Tenants work with. */
 export type TenantContext = TenantSources & TenantTools & { tenant: (name: string) => Tenant | undefined; writes: LastWrites; log: Logger }
 
+/** A first pass that takes longer is announced in the status while it runs. */
+const SLOW_MS = 1_000
 const DONE: Result = { kind: 'done' }
 const WAIT: Result = { kind: 'wait' }
 /** For what a person mends where no watch looks: in the database, in a Secret of somebody else, in another Tenant. */
@@ -25,26 +28,51 @@ export async function reconcileTenant(context: TenantContext, name: string, sign
   const tenant = context.tenant(name)
   if (tenant === undefined) return forget(context, name)
   if (context.writes.isBehind(tenant.metadata)) return { kind: 'requeue', afterMs: CATCH_UP_MS }
+  const outcome = await work(context, tenant, signal)
+  if (outcome.kind === 'waits') return WAIT
+  if (outcome.kind === 'gone') return DONE
+  if (outcome.kind === 'placed') return noteOf(context, tenant, outcome)
+  await report(context, tenant, tenantStatus(tenant, outcome, new Date()), signal)
+  return resultOf(outcome)
+}
+
+async function work(context: TenantContext, tenant: Tenant, signal: AbortSignal): Promise<TenantOutcome> {
+  await using _ = sayWhenSlow(context, tenant, signal)
   const look = await lookAtDatabase(context, tenant)
   const world = observeTenant(context, tenant, look)
-  const plan = planTenant(world, latest(context.migrations))
-  try {
-    const outcome = await applyTenant(context, world, plan, signal)
-    return await report(context, tenant, outcome, signal)
-  } catch (error) {
-    context.occupancy.release(tenant.metadata.uid)
-    throw error
+  return applyTenant(context, world, planTenant(world, latest(context.migrations)), signal)
+}
+
+/** Of a tenant of which nothing has been said yet, and that is not done at once, it is said that the work has begun. */
+function sayWhenSlow(context: TenantContext, tenant: Tenant, signal: AbortSignal): AsyncDisposable {
+  if (tenant.status?.shard !== undefined || shardOf(tenant) === undefined) return { [Symbol.asyncDispose]: async () => {} }
+  let said: Promise<void> | undefined
+  const timer = setTimeout(() => {
+    said = report(context, tenant, tenantStatus(tenant, { kind: 'begun' }, new Date()), signal).catch(() => {})
+  }, SLOW_MS)
+  return {
+    [Symbol.asyncDispose]: async () => {
+      clearTimeout(timer)
+      await said
+    },
   }
 }
 
-async function report(context: TenantContext, tenant: Tenant, outcome: TenantOutcome, signal: AbortSignal): Promise<Result> {
-  if (outcome.kind === 'waits') return WAIT
-  if (outcome.kind === 'gone') return DONE
-  const status = tenantStatus(tenant, outcome, new Date())
-  await writeStatus(context, tenant, status, outcome, signal)
+/** The placement comes back through the watch, and the next pass goes on with it in its Shard's lane. */
+function noteOf(
+  { writes, recorder }: TenantContext,
+  tenant: Tenant,
+  { placement, written }: Extract<TenantOutcome, { kind: 'placed' }>,
+): Result {
+  writes.note(written)
+  void recorder.record(tenant, 'Normal', placement.reason, placement.message)
+  return DONE
+}
+
+async function report(context: TenantContext, tenant: Tenant, status: TenantStatus, signal: AbortSignal): Promise<void> {
+  await writeStatus(context, tenant, status, signal)
   // An Event is for people; neither the next pass nor the place of this one waits for it.
   void tell(context, tenant, status)
-  return resultOf(outcome)
 }
 
 /** A Tenant that went without our finalizer leaves no route behind. */
@@ -54,39 +82,23 @@ async function forget({ routing, writes }: TenantContext, name: string): Promise
   return DONE
 }
 
-/**
- * A placement is written only onto the Tenant that was looked at: decided on a stale view, it would give a second home to one that has
- * its own. The rest is worked out again by each pass and needs no such guard.
- */
-async function writeStatus(
-  { client, writes }: TenantContext,
-  tenant: Tenant,
-  status: TenantStatus,
-  outcome: TenantOutcome,
-  signal: AbortSignal,
-): Promise<void> {
+async function writeStatus({ client, writes }: TenantContext, tenant: Tenant, status: TenantStatus, signal: AbortSignal): Promise<void> {
   const { name, namespace, uid } = tenant.metadata
   if (isDeepStrictEqual(status, tenant.status)) return
-  const guard = outcome.kind === 'placement' ? { resourceVersion: outcome.resourceVersion } : {}
-  const body = { metadata: { name, uid, ...guard }, status }
-  const written = await client.apply(TENANTS, namespace, body, { subresource: 'status', signal })
+  const written = await client.apply(TENANTS, namespace, { metadata: { name, uid }, status }, { subresource: 'status', signal })
   writes.note(written.metadata)
 }
 
-/** An Event for each step that a person waits for, when it is taken or cannot be. */
+/** An Event when the tenant is Ready, or cannot be. */
 async function tell({ recorder }: TenantContext, tenant: Tenant, status: TenantStatus): Promise<void> {
-  for (const type of ['Placed', 'Ready']) {
-    const after = status.conditions?.find((condition) => condition.type === type)
-    const before = tenant.status?.conditions?.find((condition) => condition.type === type)
-    if (after === undefined || (before?.status === after.status && before.reason === after.reason)) continue
-    if (after.status === 'True') await recorder.record(tenant, 'Normal', after.reason, after.message)
-    else if (type === 'Ready' && after.reason !== 'InProgress') await recorder.record(tenant, 'Warning', after.reason, after.message)
-  }
+  const [after, before] = [status, tenant.status].map((one) => one?.conditions?.find(({ type }) => type === 'Ready'))
+  if (after === undefined || after.reason === 'InProgress' || (before?.status === after.status && before.reason === after.reason)) return
+  await recorder.record(tenant, after.status === 'True' ? 'Normal' : 'Warning', after.reason, after.message)
 }
 
 /** What another object must mend first is waited for; what may pass is tried again after a backoff. */
 function resultOf(outcome: TenantOutcome): Result {
-  if (outcome.kind === 'placement') return outcome.placement.kind === 'placed' ? DONE : WAIT
+  if (outcome.kind === 'unplaced') return WAIT
   const failure = outcome.kind === 'stands' || outcome.kind === 'remains' ? outcome.failure : undefined
   if (failure === undefined) return DONE
   if (failure.cause !== undefined) throw failure.cause

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
-import { TENANT_FINALIZER, TENANT_REASONS, type TenantStatus } from '../../crds/tenant.ts'
+import { TENANT_FINALIZER, TENANT_PLACED, TENANT_REASONS, type TenantStatus } from '../../crds/tenant.ts'
 import type { Home } from '../routing/build.ts'
 import type { TenantOutcome } from './apply.ts'
+import { placementNote, shardOf } from './home.ts'
 import type { Tenant } from './observe.ts'
 import type { Failure } from './plan.ts'
 import { tenantStatus } from './status.ts'
@@ -28,17 +29,13 @@ const tenant = (status?: TenantStatus, metadata: Partial<Tenant['metadata']> = {
 })
 const stands = (failure?: Failure): Extract<TenantOutcome, { kind: 'stands' }> => ({ kind: 'stands', home, failure })
 const told = ({ conditions = [] }: TenantStatus) => conditions.map(({ type, status, reason }) => `${type}=${status} ${reason}`).sort()
-const placed: TenantOutcome & { kind: 'placement' } = {
-  kind: 'placement',
-  placement: { kind: 'placed', shard: 'a', reason: 'NamedShard', message: 'Placed.' },
-  resourceVersion: '1',
-}
+const placed = { annotations: placementNote('u', { kind: 'placed', shard: 'a', reason: 'LeastLoadedShard', message: 'Placed.' }) }
 
 test('from nothing to Ready, and then no change', () => {
-  const first = tenantStatus(tenant(), placed, NOW)
+  const first = tenantStatus(tenant(undefined, placed), { kind: 'begun' }, NOW)
   expect(first).toMatchObject({ phase: 'Provisioning', shard: 'a', observedGeneration: 1 })
   expect(told(first)).toEqual([
-    'Placed=True NamedShard',
+    'Placed=True LeastLoadedShard',
     'Provisioned=Unknown InProgress',
     'Ready=False InProgress',
     'Reconciling=True InProgress',
@@ -48,18 +45,29 @@ test('from nothing to Ready, and then no change', () => {
   const second = tenantStatus(tenant(first), stands(), LATER)
   expect(second).toMatchObject({ phase: 'Ready', ...home })
   expect(told(second)).toEqual([
-    'Placed=True NamedShard',
+    'Placed=True LeastLoadedShard',
     'Provisioned=True Provisioned',
     'Ready=True TenantReady',
     'Routed=True Published',
     'SchemaCurrent=True SchemaCurrent',
   ])
   expect(tenantStatus(tenant(second), stands(), new Date())).toEqual(second)
+  expect(told(tenantStatus(tenant(undefined, placed), stands(), NOW))).toEqual(told(second))
+})
+
+test('a placement that a copied manifest brought along is not believed, nor one that spec.shardRef contradicts', () => {
+  expect(shardOf(tenant(undefined, placed))).toBe('a')
+  expect(shardOf(tenant(undefined, { ...placed, uid: 'another' }))).toBeUndefined()
+  expect(shardOf(tenant(undefined, { annotations: { [TENANT_PLACED]: 'shard-a' } }))).toBeUndefined()
+  const failure: Failure = { stage: 'Provisioned', reason: 'PlacedElsewhere', message: 'Name it again.' }
+  const status = tenantStatus(tenant(undefined, placed), { kind: 'stands', home: undefined, failure }, NOW)
+  expect(status.shard).toBeUndefined()
+  expect(told(status)).toContain('Stalled=True PlacedElsewhere')
 })
 
 test('an unplaced Tenant is Pending, with the reason', () => {
   const placement = { kind: 'unplaced', reason: 'ShardNotFound', message: 'Create it.' } as const
-  const status = tenantStatus(tenant(), { kind: 'placement', placement, resourceVersion: '1' }, NOW)
+  const status = tenantStatus(tenant(), { kind: 'unplaced', placement }, NOW)
   expect(status).toMatchObject({ phase: 'Pending' })
   expect(status.shard).toBeUndefined()
   expect(told(status)).toContain('Placed=False ShardNotFound')

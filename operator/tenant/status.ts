@@ -2,6 +2,7 @@ import { type Condition, removeCondition, setCondition } from '../../crds/condit
 import type { TenantCondition, TenantPhase, TenantReason, TenantStatus } from '../../crds/tenant.ts'
 import type { Home } from '../routing/build.ts'
 import type { TenantOutcome } from './apply.ts'
+import { notedPlacement, shardOf } from './home.ts'
 import type { Tenant } from './observe.ts'
 import type { Failure, Stage } from './plan.ts'
 
@@ -17,24 +18,26 @@ const STALLED: ReadonlySet<TenantReason> = new Set<TenantReason>([
   'ShardNotFound',
   'ShardFull',
   'ShardCordoned',
+  'PlacedElsewhere',
 ])
 const FAILED: ReadonlySet<TenantReason> = new Set<TenantReason>(['NameConflict', 'DataMissing', 'MigrationFailed', 'ProvisioningFailed'])
 // What says nothing of the stage itself, only that it could not be looked at.
 const UNSEEN: ReadonlySet<TenantReason> = new Set<TenantReason>(['ShardUnreachable', 'ShardNotReady', 'Waiting', 'InProgress'])
 
 type Said = { status: Condition['status']; reason: string; message: string }
-type Told = Exclude<TenantOutcome, { kind: 'waits' | 'gone' }>
+/** `begun`: the work takes a while, and this much can be said. */
+type Told = Exclude<TenantOutcome, { kind: 'waits' | 'gone' | 'placed' }> | { kind: 'begun' }
 
 /** The status that tells of the outcome; equal to the one before when nothing has changed. */
 export function tenantStatus(tenant: Tenant, outcome: Told, now: Date): TenantStatus {
   const generation = tenant.metadata.generation ?? 0
-  const failure = failureOf(outcome)
+  const failure = failureOf(tenant, outcome)
   const home = outcome.kind === 'stands' ? outcome.home : undefined
   const failedAt = failure === undefined ? STAGES.length : STAGES.indexOf(failure.stage)
   const stages = STAGES.map((stage, index): [TenantCondition, Said] => {
     if (index === failedAt && failure !== undefined)
       return [stage, { status: UNSEEN.has(failure.reason) ? 'Unknown' : 'False', reason: failure.reason, message: failure.message }]
-    return [stage, index < failedAt ? reached(stage, tenant, outcome, home) : later(stage, tenant)]
+    return [stage, index < failedAt ? reached(stage, tenant, home) : later(stage, tenant)]
   })
   const ready: Said =
     failure === undefined
@@ -48,7 +51,7 @@ export function tenantStatus(tenant: Tenant, outcome: Told, now: Date): TenantSt
     .filter((type) => !passing.some(([name]) => name === type))
     .reduce(removeCondition, tenant.status?.conditions ?? [])
   return {
-    ...placeOf(tenant, outcome),
+    ...placeOf(tenant, failure),
     ...home,
     observedGeneration: generation,
     phase: phaseOf(tenant, failure),
@@ -56,18 +59,17 @@ export function tenantStatus(tenant: Tenant, outcome: Told, now: Date): TenantSt
   }
 }
 
-/** What stands in the way of Ready; placed, but no more than that, is such a thing too. */
-function failureOf(outcome: Told): Failure | undefined {
-  if (outcome.kind !== 'placement') return outcome.failure
-  const { placement } = outcome
-  if (placement.kind === 'unplaced') return { stage: 'Placed', reason: placement.reason, message: placement.message }
-  return { stage: 'Provisioned', reason: 'InProgress', message: `Schema and role are being made on Shard ${placement.shard}.` }
+/** What stands in the way of Ready; begun, but no more than that, is such a thing too. */
+function failureOf(tenant: Tenant, outcome: Told): Failure | undefined {
+  if (outcome.kind === 'unplaced') return { stage: 'Placed', ...outcome.placement }
+  if (outcome.kind !== 'begun') return outcome.failure
+  return { stage: 'Provisioned', reason: 'InProgress', message: `Schema and role are being made on Shard ${shardOf(tenant)}.` }
 }
 
-function placeOf({ status }: Tenant, outcome: Told): TenantStatus {
-  if (outcome.kind === 'placement') return outcome.placement.kind === 'placed' ? { shard: outcome.placement.shard } : {}
-  const { conditions: _conditions, phase: _phase, observedGeneration: _generation, ...place } = status ?? {}
-  return place
+function placeOf(tenant: Tenant, failure: Failure | undefined): TenantStatus {
+  const { conditions: _conditions, phase: _phase, observedGeneration: _generation, ...place } = tenant.status ?? {}
+  const shard = failure?.reason === 'PlacedElsewhere' ? undefined : shardOf(tenant)
+  return { ...(shard === undefined ? {} : { shard }), ...place }
 }
 
 function phaseOf(tenant: Tenant, failure: Failure | undefined): TenantPhase {
@@ -77,19 +79,19 @@ function phaseOf(tenant: Tenant, failure: Failure | undefined): TenantPhase {
   return FAILED.has(failure.reason) ? 'Failed' : 'Provisioning'
 }
 
-function reached(stage: Stage, tenant: Tenant, outcome: Told, home: Home | undefined): Said {
+function reached(stage: Stage, tenant: Tenant, home: Home | undefined): Said {
   const said = (reason: TenantReason, message: string): Said => ({ status: 'True', reason, message })
-  if (stage === 'Placed')
-    return outcome.kind === 'placement' ? said(outcome.placement.reason, outcome.placement.message) : placedBefore(tenant)
+  if (stage === 'Placed') return placedBefore(tenant)
   if (stage === 'Provisioned') return said('Provisioned', `Schema ${home?.schema} and its role stand in database ${home?.database}.`)
   if (stage === 'SchemaCurrent') return said('SchemaCurrent', `All ${home?.schemaVersion} migrations have run.`)
   return said('Published', 'The route stands in the routing config.')
 }
 
-function placedBefore({ status }: Tenant): Said {
-  const before = status?.conditions?.find(({ type }) => type === 'Placed')
+function placedBefore(tenant: Tenant): Said {
+  const before = tenant.status?.conditions?.find(({ type }) => type === 'Placed')
   if (before?.status === 'True') return { status: 'True', reason: before.reason, message: before.message }
-  return { status: 'True', reason: 'NamedShard', message: `Lives on Shard ${status?.shard}.` }
+  const { reason, message } = notedPlacement(tenant) ?? { reason: 'NamedShard', message: `Lives on Shard ${shardOf(tenant)}.` }
+  return { status: 'True', reason, message }
 }
 
 /** A stage that was not come to keeps what was last known of it. */

@@ -9,7 +9,7 @@ const LONGEST_KEY = 256
 
 /** What finding the tenant needs of the routing. */
 export type TenantDirectory = {
-  table: () => Directory
+  table: () => Directory & { shards: ReadonlyMap<string, unknown> }
   /** Reads the routing config afresh. Throws when it cannot be read. */
   look: () => Promise<void>
 }
@@ -19,7 +19,8 @@ export type FindTenant = (request: IncomingMessage, requestId: string) => Tenant
 
 /**
  * A key or host that the table does not know, or knows as another tenant's, is refused only after a look at the routing config that
- * is newer than the request: a tenant that has just become Ready is served by every replica, also under a host that was another's.
+ * is newer than the request: a tenant that has just become Ready is served by every replica, also under a host that was another's. So is
+ * one whose Shard the table does not know yet: the documents arrive in any order.
  */
 export function createFindTenant(directory: TenantDirectory, baseDomain: string): FindTenant {
   const afterLook = async (claims: Claims, requestId: string): Promise<TenantContext> => {
@@ -34,8 +35,9 @@ export function createFindTenant(directory: TenantDirectory, baseDomain: string)
   }
   return (request, requestId) => {
     const claims = claimsOf(request)
-    const identity = identify(claims, directory.table(), baseDomain, sameHash)
-    if (identity.kind === 'tenant') return contextOf(identity, requestId)
+    const table = directory.table()
+    const identity = identify(claims, table, baseDomain, sameHash)
+    if (identity.kind === 'tenant' && table.shards.has(identity.route.shard)) return contextOf(identity, requestId)
     if (identity.kind === 'no-credential') throw refusal(identity)
     return afterLook(claims, requestId)
   }

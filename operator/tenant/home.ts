@@ -1,0 +1,39 @@
+import { TENANT_PLACED } from '../../crds/tenant.ts'
+import type { Home } from '../routing/build.ts'
+import type { Tenant } from './observe.ts'
+import type { Placement } from './placement.ts'
+
+type Placed = Extract<Placement, { kind: 'placed' }>
+
+/** The annotation that records a placement; it is bound to the UID, so that a copied manifest is placed anew. */
+export function placementNote(uid: string, { shard, reason, message }: Placed): Record<string, string> {
+  return { [TENANT_PLACED]: JSON.stringify({ uid, shard, reason, message }) }
+}
+
+/** The placement that was recorded for this Tenant, if one was. */
+export function notedPlacement({ metadata }: Pick<Tenant, 'metadata'>): Placed | undefined {
+  const note = parse(metadata.annotations?.[TENANT_PLACED] ?? '')
+  if (note?.uid !== metadata.uid || typeof note.shard !== 'string') return undefined
+  return { kind: 'placed', shard: note.shard, reason: note.reason ?? 'NamedShard', message: note.message ?? '' }
+}
+
+/** The Shard a Tenant lives on: as its status tells, else as it was placed. */
+export function shardOf(tenant: Pick<Tenant, 'metadata' | 'status'>): string | undefined {
+  return tenant.status?.shard ?? notedPlacement(tenant)?.shard
+}
+
+/** Where the status says that a tenant stands; undefined until it has stood somewhere. */
+export function homeInStatus({ status }: Tenant): Home | undefined {
+  const { shard, isolation, database, schema, role, epoch, schemaVersion } = status ?? {}
+  if (shard === undefined || isolation === undefined || database === undefined) return undefined
+  if (schema === undefined || role === undefined || epoch === undefined || schemaVersion === undefined) return undefined
+  return { shard, isolation, database, schema, role, epoch, schemaVersion }
+}
+
+function parse(text: string): (Partial<Placed> & { uid?: string }) | undefined {
+  try {
+    return Object(JSON.parse(text))
+  } catch {
+    return undefined
+  }
+}
