@@ -152,15 +152,16 @@ async function startWork(
   }
 
   function onTenant(name: string): void {
-    started?.tenants.enqueue(name)
     const tenant = tenants.get(name)
+    started?.tenants.enqueue(name, 'change', () => tenant === undefined || !writes.isSettled(tenant.metadata))
     const shard = tenant && shardOf(tenant)
     for (const one of shard === undefined ? shards.list().map(({ metadata }) => metadata.name) : [shard]) countSoon(one)
   }
 
   function onKey(name: string): void {
-    const owner = keys.get(name)?.metadata.ownerReferences?.[0]?.name ?? name.split('-apikey-')[0]
-    if (owner !== undefined) started?.tenants.enqueue(owner)
+    const metadata = keys.get(name)?.metadata
+    const owner = metadata?.ownerReferences?.[0]?.name ?? name.split('-apikey-')[0]
+    if (owner !== undefined) started?.tenants.enqueue(owner, 'change', () => metadata === undefined || !writes.isSettled(metadata))
   }
 
   await Promise.all(Object.values(stores).map((store) => store.synced))

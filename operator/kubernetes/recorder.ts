@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
 import { type Clock, systemClock } from '../loop/clock.ts'
 import type { Logger } from '../loop/logger.ts'
 import { isStatus } from './api-error.ts'
@@ -19,13 +20,16 @@ type Seen = { at: number; pending: number }
 /** Events that wait to be written; what comes then is forgotten: what is told so late helps nobody. */
 const WAITING = 4096
 
+const REST = 4
+
 /** The API server forgets Events after an hour; so is what was seen, at the latest when there is this much of it. */
 const REMEMBERED = 4096
 
 /**
  * Makes a recorder. The same again (object, type, reason, message) never makes a second Event, also not after a restart: it raises the
  * first one's count, at most once in `repeatMs` (a minute), so that a pass that fails over and over costs no flood of writes. One Event is
- * written at a time, in the order they came: when a thousand tenants come at once, the API server's time is for what they wait for.
+ * written at a time, in the order they came, and then the recorder rests for four times as long as that took: when a thousand tenants come
+ * at once, the API server's time is for what they wait for.
  */
 export function createRecorder(client: Client, component: string, options: { log: Logger; repeatMs?: number; clock?: Clock }): Recorder {
   const { log, repeatMs = 60_000, clock = systemClock } = options
@@ -83,8 +87,13 @@ export function createRecorder(client: Client, component: string, options: { log
     record: async (...event) => {
       if (waiting >= WAITING) return
       waiting += 1
-      last = last.then(() => attempt(...event))
-      await last
+      const turn = last.then(async () => {
+        const since = performance.now()
+        await attempt(...event)
+        return REST * (performance.now() - since)
+      })
+      last = turn.then((ms) => setTimeout(ms, undefined, { ref: false }))
+      await turn
     },
   }
 }

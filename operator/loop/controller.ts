@@ -37,8 +37,8 @@ export type ControllerOptions = {
 
 /** A controller that runs. */
 export type Controller = {
-  /** Asks for a pass of a key; many askings before the pass begins are one. */
-  enqueue: (key: string, priority?: Priority) => void
+  /** Asks for a pass of a key; many askings before the pass begins are one. `wanted`: see `Queue.add`. */
+  enqueue: (key: string, priority?: Priority, wanted?: () => boolean) => void
   /** Keys that wait for a free place. */
   depth: () => number
   /** Passes that did not end when told to, with the milliseconds since they began: their keys are not served until they end or the process does. */
@@ -172,8 +172,8 @@ export function runController(options: ControllerOptions): Controller {
   }
 
   return {
-    enqueue: (key, priority = 'change') => {
-      if (!signal.aborted) queue.add(key, priority)
+    enqueue: (key, priority, wanted) => {
+      if (!signal.aborted) queue.add(key, priority, wanted)
     },
     depth: () => queue.depth(),
     stuck: () => [...running].map(([key, { since }]) => ({ key, ms: clock.now() - since })).filter(({ ms }) => ms > deadlineMs + graceMs),

@@ -38,6 +38,25 @@ test('what is added during its pass runs once after it', () => {
   expect(takeAll(queue)).toEqual([])
 })
 
+test('what was wanted during its pass and is done by its end does not run again, unless somebody else wants it too', () => {
+  const { queue } = build()
+  let wanted = true
+  queue.add('a', 'change', () => wanted)
+  queue.take()
+  queue.add('a', 'change', () => wanted)
+  wanted = false
+  queue.done('a', REST)
+  expect(takeAll(queue)).toEqual([])
+  queue.add('a', 'change', () => wanted)
+  expect(takeAll(queue)).toEqual([])
+  queue.add('a')
+  queue.take()
+  queue.add('a', 'change', () => wanted)
+  queue.add('a', 'resync')
+  queue.done('a', REST)
+  expect(takeAll(queue)).toEqual(['a'])
+})
+
 test('changes go before resyncs, in the order they came, and a change lifts a key out of the resync', () => {
   const { queue } = build({ laneWidth: 10 })
   for (const key of ['r1', 'r2', 'r3']) queue.add(key, 'resync')

@@ -25,8 +25,8 @@ export type QueueOptions = {
 type Entry = {
   /** The lane it waits in or holds a place of. */
   lane: string | undefined
-  /** Asked for again while its pass was running. */
-  dirty: Priority | undefined
+  /** Asked for again while its pass was running; for what it was asked may be done by then. */
+  dirty: { priority: Priority; wanted: () => boolean } | undefined
   state: 'resting' | 'waiting' | 'ready' | 'running'
   failures: number
   endedAt: number
@@ -58,11 +58,15 @@ export class Queue {
     return depth
   }
 
-  /** Asks for a pass. A resync does not disturb a key that waits already; a change brings it forward. */
-  add(key: string, priority: Priority = 'change'): void {
-    if (this.#closed) return
+  /**
+   * Asks for a pass. A resync does not disturb a key that waits already; a change brings it forward. While a pass runs, `wanted` is asked
+   * after its end: what looks like a change may be the pass's own write.
+   */
+  add(key: string, priority: Priority = 'change', wanted: () => boolean = () => true): void {
+    const isRunning = this.#entries.get(key)?.state === 'running'
+    if (this.#closed || (!isRunning && !wanted())) return
     const entry = this.#entry(key)
-    if (entry.state === 'running') entry.dirty = entry.dirty === 'change' ? 'change' : priority
+    if (isRunning) entry.dirty = merge(entry.dirty, { priority, wanted })
     else if (entry.state === 'resting') this.#ready(key, entry, priority)
     else if (priority === 'change') this.#bringForward(key, entry)
   }
@@ -100,7 +104,7 @@ export class Queue {
     if (next.kind === 'again') this.#wait(key, entry, next.afterMs)
     const dirty = entry.dirty
     entry.dirty = undefined
-    if (dirty !== undefined) this.add(key, dirty)
+    if (dirty?.wanted()) this.add(key, dirty.priority)
     else if (next.kind === 'rest') this.#entries.delete(key)
     this.#options.onReady()
   }
@@ -167,6 +171,11 @@ export class Queue {
     if (lane?.running === 0 && lane.change.size === 0 && lane.resync.size === 0) this.#lanes.delete(entry.lane)
     entry.lane = undefined
   }
+}
+
+function merge(before: Entry['dirty'], { priority, wanted }: NonNullable<Entry['dirty']>): Entry['dirty'] {
+  if (before === undefined) return { priority, wanted }
+  return { priority: before.priority === 'change' ? 'change' : priority, wanted: () => before.wanted() || wanted() }
 }
 
 function first(keys: Set<string>): string | undefined {

@@ -23,7 +23,7 @@ export type Row = Record<string, unknown>
 
 /** A database that statements can be sent to. Failures are OperatorErrors where a condition can tell them, else what pg threw. */
 export type Database = {
-  /** One statement with parameters. */
+  /** One statement with parameters. Its text is a constant: each connection prepares it once. */
   query: <R extends Row>(text: string, values?: readonly Value[]) => Promise<R[]>
   /**
    * Statements without parameters, in one round trip and one transaction: Postgres makes of a query string with several statements an
@@ -62,7 +62,7 @@ export function openDatabase(access: Access, limits: Limits = DEFAULT_LIMITS): D
   pool.on('error', () => {})
   return {
     query: async <R extends Row>(text: string, values: readonly Value[] = []) => {
-      const { rows } = await attempt(access, () => pool.query<R>(text, [...values]))
+      const { rows } = await attempt(access, () => pool.query<R>({ name: nameOf(text), text, values: [...values] }))
       return rows
     },
     run: async (text) => {
@@ -80,6 +80,14 @@ export async function tryLogin(access: Access, limits: Limits = DEFAULT_LIMITS):
   } finally {
     await database.close()
   }
+}
+
+const names = new Map<string, string>()
+
+function nameOf(text: string): string {
+  const name = names.get(text) ?? `s${names.size}`
+  names.set(text, name)
+  return name
 }
 
 async function attempt<T>(access: Access, work: () => Promise<T>): Promise<T> {

@@ -74,10 +74,11 @@ export function createTenant(names: ShardNames, tenant: TenantIdentity, migratio
 VALUES (${text(uid)}, ${text(namespace)}, ${text(id)}, 'schema', ${text(physical)}, ${text(physical)}, ${epoch});`,
     `CREATE ROLE ${name(physical)} NOLOGIN;`,
     `CREATE SCHEMA ${name(physical)};`,
-    grantTenant(names, physical),
     `INSERT INTO tenantry.head (tenant, role, epoch) VALUES (${text(uid)}, ${text(physical)}, ${epoch});`,
     `INSERT INTO tenantry.relayed (tenant, role) VALUES (${text(uid)}, ${text(physical)});`,
     ...migrations.map((migration) => applyMigration(uid, physical, migration)),
+    // Last: it locks the group of all tenants until the commit, and others that are being made wait for that.
+    grantTenant(names, physical),
   ].join('\n')
 }
 

@@ -12,6 +12,7 @@ import { buildRoute, type Home } from '../routing/build.ts'
 import type { RoutingPublisher } from '../routing/publish.ts'
 import { homeInStatus, placementNote, shardOf } from './home.ts'
 import { type ApiKey, issueKey, replaceToken, routeKeys } from './keys.ts'
+import type { LastWrites } from './last-writes.ts'
 import type { Tenant, TenantWorld } from './observe.ts'
 import type { Occupancy } from './occupancy.ts'
 import type { Placement } from './placement.ts'
@@ -23,6 +24,7 @@ export type TenantTools = {
   connections: Connections
   routing: RoutingPublisher
   occupancy: Occupancy
+  writes: LastWrites
   recorder: Recorder
   migrations: readonly Migration[]
 }
@@ -228,7 +230,7 @@ async function dropFinalizer(client: Client, { metadata }: Tenant, signal: Abort
 }
 
 async function applyKeys(
-  { client }: TenantTools,
+  { client, writes }: TenantTools,
   { tenant, keys }: TenantWorld,
   steps: readonly KeyStep[],
   signal: AbortSignal,
@@ -242,7 +244,7 @@ async function applyKeys(
     } else if (step.kind === 'replace') {
       current.set(step.key.name, await replaceToken(client, tenant.metadata.namespace, step.key, signal))
     } else {
-      const issued = await issueKey(client, tenant.metadata, step.name, signal).catch(keyFailure)
+      const issued = await issueKey({ client, writes }, tenant.metadata, step.name, signal).catch(keyFailure)
       if ('stage' in issued) failure = issued
       else current.set(issued.name, issued)
     }

@@ -12,7 +12,8 @@ export function placementNote(uid: string, { shard, reason, message }: Placed): 
 
 /** The placement that was recorded for this Tenant, if one was. */
 export function notedPlacement({ metadata }: Pick<Tenant, 'metadata'>): Placed | undefined {
-  const note = parse(metadata.annotations?.[TENANT_PLACED] ?? '')
+  const text = metadata.annotations?.[TENANT_PLACED]
+  const note = text === undefined ? undefined : parse(text)
   if (note?.uid !== metadata.uid || typeof note.shard !== 'string') return undefined
   return { kind: 'placed', shard: note.shard, reason: note.reason ?? 'NamedShard', message: note.message ?? '' }
 }

@@ -4,6 +4,7 @@ import { OperatorError } from '../errors.ts'
 import { isStatus } from '../kubernetes/api-error.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { apiVersionOf, type ObjectMeta, SECRETS, type Secret, TENANTS } from '../kubernetes/object.ts'
+import type { LastWrites } from './last-writes.ts'
 
 /** On a Secret that holds an API key: the key's name. Only Secrets with this label, and the UID of their Tenant in the other, are ever read. */
 export const KEY_LABEL = 'tenantry.dev/api-key'
@@ -36,7 +37,12 @@ export function routeKeys(keys: readonly ApiKey[]): Route['keys'] {
  * Makes the Secret with a new token, once: when it is there already and marked as ours, it is taken as it is. Throws NameConflict when
  * the name belongs to a Secret of somebody else, which is not read.
  */
-export async function issueKey(client: Client, owner: ObjectMeta, key: string, signal: AbortSignal): Promise<ApiKey> {
+export async function issueKey(
+  { client, writes }: { client: Client; writes: LastWrites },
+  owner: ObjectMeta,
+  key: string,
+  signal: AbortSignal,
+): Promise<ApiKey> {
   const { name, namespace, uid } = owner
   const secret = keySecretName(name, key)
   const labels = { [KEY_LABEL]: key, [TENANT_UID_LABEL]: uid }
@@ -50,6 +56,7 @@ export async function issueKey(client: Client, owner: ObjectMeta, key: string, s
       { metadata: { name: secret, labels, ownerReferences }, type: 'Opaque', data: newToken() },
       { signal },
     )
+    writes.note(made.metadata, true)
     return { name: key, secret, uid: made.metadata.uid, sha256: readKey(made, uid)?.sha256 }
   } catch (error) {
     if (!isStatus(error, 409)) throw error

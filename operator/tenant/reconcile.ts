@@ -6,13 +6,13 @@ import type { Logger } from '../loop/logger.ts'
 import { latest } from '../postgres/migrations.ts'
 import { applyTenant, type TenantOutcome, type TenantTools } from './apply.ts'
 import { shardOf } from './home.ts'
-import { CATCH_UP_MS, type LastWrites } from './last-writes.ts'
+import { CATCH_UP_MS } from './last-writes.ts'
 import { lookAtDatabase, observeTenant, type Tenant, type TenantSources } from './observe.ts'
 import { planTenant } from './plan.ts'
 import { tenantStatus } from './status.ts'
 
 /** What passes of Tenants work with. */
-export type TenantContext = TenantSources & TenantTools & { tenant: (name: string) => Tenant | undefined; writes: LastWrites; log: Logger }
+export type TenantContext = TenantSources & TenantTools & { tenant: (name: string) => Tenant | undefined; log: Logger }
 
 /** A first pass that takes longer is announced in the status while it runs. */
 const SLOW_MS = 1_000
@@ -64,7 +64,7 @@ function noteOf(
   tenant: Tenant,
   { placement, written }: Extract<TenantOutcome, { kind: 'placed' }>,
 ): Result {
-  writes.note(written)
+  writes.note(written, false)
   void recorder.record(tenant, 'Normal', placement.reason, placement.message)
   return DONE
 }
@@ -76,8 +76,7 @@ async function report(context: TenantContext, tenant: Tenant, status: TenantStat
 }
 
 /** A Tenant that went without our finalizer leaves no route behind. */
-async function forget({ routing, writes }: TenantContext, name: string): Promise<Result> {
-  writes.forget(name)
+async function forget({ routing }: TenantContext, name: string): Promise<Result> {
   await routing.removeName(name)
   return DONE
 }
@@ -86,7 +85,7 @@ async function writeStatus({ client, writes }: TenantContext, tenant: Tenant, st
   const { name, namespace, uid } = tenant.metadata
   if (isDeepStrictEqual(status, tenant.status)) return
   const written = await client.apply(TENANTS, namespace, { metadata: { name, uid }, status }, { subresource: 'status', signal })
-  writes.note(written.metadata)
+  writes.note(written.metadata, written.metadata.generation === tenant.metadata.generation)
 }
 
 /** An Event when the tenant is Ready, or cannot be. */

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Client as Postgres } from 'pg'
 import { isTrue } from '../../crds/condition.ts'
 import { type Client, connect } from '../../operator/kubernetes/client.ts'
-import { TENANTS } from '../../operator/kubernetes/object.ts'
+import { EVENTS, TENANTS } from '../../operator/kubernetes/object.ts'
 import { watch } from '../../operator/kubernetes/watch.ts'
 import { type Migration, readMigrations } from '../../operator/postgres/migrations.ts'
 import { shardNames, tenantName } from '../../operator/postgres/names.ts'
@@ -72,7 +73,18 @@ function createOne(client: Client, name: string): Promise<unknown> {
 async function remove(client: Client, names: readonly string[]): Promise<void> {
   await Promise.all(names.map((name) => client.delete(TENANTS, NAMESPACE, name)))
   const left = async () => (await client.list(TENANTS, NAMESPACE)).items.some(({ metadata }) => names.includes(metadata.name))
-  while (await left()) await new Promise((resolve) => setTimeout(resolve, 200))
+  while (await left()) await sleep(200)
+  await quiet(client)
+}
+
+/** Until nothing is told of the round any more: the next one is not to pay for it. */
+async function quiet(client: Client): Promise<void> {
+  const told = async () => (await client.list(EVENTS, NAMESPACE)).items.length
+  for (let before = -1, now = await told(); now !== before; ) {
+    await sleep(1_000)
+    before = now
+    now = await told()
+  }
 }
 
 /** Seconds for the DDL of as many tenants, spread over so many connections; then it is undone. */

@@ -72,7 +72,7 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   commander: ['config/local/**', '*/main.ts'],
   express: ['runtime/http/**'],
   ioredis: ['runtime/cache/**'],
-  'lru-cache': ['runtime/cache/**', 'runtime/shards/**'],
+  'lru-cache': ['runtime/cache/**', 'runtime/shards/**', 'operator/tenant/**'],
   pg: ['operator/postgres/**', 'runtime/shards/**', 'config/local/**'],
   pino: ['*/log.ts'],
   'prom-client': ['*/metrics.ts'],
