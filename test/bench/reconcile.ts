@@ -14,6 +14,8 @@ import { type Platform, startPlatform } from './platform.ts'
 const TENANT_COUNT = 200
 const NAMESPACE = 'tenantry'
 const DATABASE = 'tenantry'
+/** Creations under way at once: more would only measure how many TLS connections the API server can open. */
+const IN_FLIGHT = 16
 /** As many connections as the operator has to a Shard. */
 const CONNECTIONS = 4
 const QUIET = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }
@@ -48,15 +50,21 @@ async function applyTenants({ kubeconfig }: Platform, prefix: string): Promise<n
   const client = connect({ kubeconfig })
   const ended = new AbortController()
   const { promise: done, resolve } = Promise.withResolvers<void>()
-  const store = watch(client, TENANTS, NAMESPACE, { onChange: () => isDone() && resolve(), signal: ended.signal, log: QUIET })
-  const isDone = () => {
-    const tenants = store.list().filter(({ metadata }) => metadata.name.startsWith(prefix))
-    return tenants.length === TENANT_COUNT && tenants.every((t) => isTrue(t.status?.conditions, 'Ready', t.metadata.generation ?? 0))
-  }
-  await store.synced
   const names = Array.from({ length: TENANT_COUNT }, (_, index) => `${prefix}-${index}`)
+  const missing = new Set(names)
+  const onChange = (name: string) => {
+    const tenant = store.get(name)
+    if (isTrue(tenant?.status?.conditions, 'Ready', tenant?.metadata.generation ?? 0)) missing.delete(name)
+    if (missing.size === 0) resolve()
+  }
+  const store = watch(client, TENANTS, NAMESPACE, { onChange, signal: ended.signal, log: QUIET })
+  await store.synced
+  const queue = [...names]
+  const createSome = async () => {
+    for (let name = queue.shift(); name !== undefined; name = queue.shift()) await createOne(client, name)
+  }
   const started = performance.now()
-  await Promise.all(names.map((name) => createOne(client, name)))
+  await Promise.all(Array.from({ length: IN_FLIGHT }, createSome))
   await done
   const seconds = (performance.now() - started) / 1000
   ended.abort()
