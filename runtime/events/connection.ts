@@ -85,6 +85,8 @@ export class Connection {
           reconnectTimeWait: RETRY_WAIT,
           pingInterval: 5_000,
           maxPingOut: 2,
+          // A trace of who asked costs two stacks for each event that is published.
+          noAsyncTraces: true,
         })
         return await this.#keep(connection)
       } catch (error) {

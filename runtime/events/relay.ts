@@ -1,11 +1,11 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Log } from '../log.ts'
 import { Pace } from '../resilience/pace.ts'
-import type { Run, Session, Tenant } from '../shards/session.ts'
+import type { AtEnd, Run, Session, Tenant } from '../shards/session.ts'
 import { formatCloudEvent } from './cloud-event.ts'
 import type { Jetstream } from './jetstream.ts'
-import { advanceRelayed, findUnrelayed, lockRelayed } from './relayed.ts'
-import { eventsAfter, toStoredEvent } from './store.ts'
+import { advanceRelayed, findUnrelayed, nextUnrelayed } from './relayed.ts'
+import { toStoredEvent } from './store.ts'
 import { subjectOf } from './subjects.ts'
 
 /** Told on `tenantry:relay`: how long the oldest event of the Shard that is not relayed yet has waited. */
@@ -25,8 +25,6 @@ export type RelayOptions = {
 const PAGE = 256
 const TENANTS_AT_ONCE = 2
 const LONGEST_WAIT = 5_000
-// A transaction for each event of a busy tenant would cost more than the command that made it.
-const REST = 50
 const lags = channel('tenantry:relay')
 
 /**
@@ -76,7 +74,7 @@ class ShardRelay {
   readonly #running = new Map<string, Promise<void>>()
   /** When a tenant was first seen with something to relay. */
   readonly #since = new Map<string, number>()
-  readonly #pace = new Pace(REST, () => this.#pump())
+  readonly #pace = new Pace(() => this.#pump())
   #polling: Promise<void> | undefined
   #failures = 0
   #notBefore = 0
@@ -134,8 +132,9 @@ class ShardRelay {
   }
 
   async #run(tenant: Tenant): Promise<void> {
+    const since = performance.now()
     try {
-      while (!this.#isStopped && (await this.#options.session.transaction(tenant, (run) => this.#relayPage(tenant, run))));
+      while (!this.#isStopped && (await this.#options.session.transaction(tenant, (...of) => this.#relayPage(tenant, ...of))));
       this.#failures = 0
     } catch (error) {
       this.#failures += 1
@@ -143,16 +142,14 @@ class ShardRelay {
       this.#options.log.warn({ shard: this.#name, tenant: tenant.uid, error }, 'events could not be relayed; trying again')
     } finally {
       this.#running.delete(tenant.uid)
-      this.#pace.rest(tenant.uid)
+      this.#pace.rest(tenant.uid, performance.now() - since)
       this.#pump()
     }
   }
 
   /** True when there may be more. */
-  async #relayPage(tenant: Tenant, run: Run): Promise<boolean> {
-    const [relayed] = await run(lockRelayed(tenant.uid))
-    if (relayed === undefined) return false
-    const rows = await run(eventsAfter(tenant.uid, Number(relayed.position), PAGE))
+  async #relayPage(tenant: Tenant, run: Run, atEnd: AtEnd): Promise<boolean> {
+    const rows = await run(nextUnrelayed(tenant.uid, PAGE))
     const events = rows.map((row) => toStoredEvent(tenant.uid, row))
     const last = events.at(-1)
     if (last === undefined) return this.#drained(tenant.uid)
@@ -160,7 +157,7 @@ class ShardRelay {
     await Promise.all(
       events.map((event) => jetstream.publish(subjectOf(prefix, tenant.uid, event.type), formatCloudEvent(event), event.id)),
     )
-    await run(advanceRelayed(tenant.uid, last.position))
+    atEnd(advanceRelayed(tenant.uid, last.position))
     return events.length === PAGE || this.#drained(tenant.uid)
   }
 

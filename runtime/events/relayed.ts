@@ -1,4 +1,5 @@
 import type { Statement } from '../shards/statement.ts'
+import { EVENT_COLUMNS } from './store.ts'
 
 /** The tenants of a Shard with events that are still to be relayed. */
 export const findUnrelayed: Statement = {
@@ -8,15 +9,20 @@ export const findUnrelayed: Statement = {
 }
 
 /**
- * How far the tenant is relayed, locked; no row while another replica is at it. The commit does not wait for the disk: a mark
- * that a crash takes back only sends events once more.
+ * Locks how far the tenant is relayed and gives the next events; none while another replica is at it, or when there are none. The commit
+ * does not wait for the disk: a mark that a crash takes back only sends events once more. The lock may be newer than the statement's view
+ * of the events, which then misses the newest: they are found the next time.
  */
-export function lockRelayed(tenantUid: string): Statement {
+export function nextUnrelayed(tenantUid: string, limit: number): Statement {
   return {
-    name: 'relayed.lock',
-    text: () =>
-      `SELECT position, set_config('synchronous_commit', 'off', true) FROM tenantry.relayed WHERE tenant = $1 FOR UPDATE SKIP LOCKED`,
-    values: [tenantUid],
+    name: 'relayed.next',
+    text: (schema) => `
+      WITH mark AS MATERIALIZED (
+        SELECT position, set_config('synchronous_commit', 'off', true) FROM tenantry.relayed WHERE tenant = $1 FOR UPDATE SKIP LOCKED
+      )
+      SELECT ${EVENT_COLUMNS}
+      FROM ${schema}events WHERE tenant_id = $1 AND position > (SELECT position FROM mark) ORDER BY position LIMIT $2`,
+    values: [tenantUid, limit],
   }
 }
 

@@ -38,13 +38,16 @@ export function changeValues(tenantUid: string, epoch: number, changes: readonly
   return [tenantUid, epoch, JSON.stringify(changes.map((change, ordinal) => ({ ordinal, ...change })))]
 }
 
+/** What `toStoredEvent` reads. */
+export const EVENT_COLUMNS = `position, id, type, aggregate_id AS "aggregateId", aggregate_version AS "aggregateVersion", data,
+             to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS time`
+
 /** The events behind position `after`, in order, at most `limit`. */
 export function eventsAfter(tenantUid: string, after: number, limit: number): Statement {
   return {
     name: 'events.after',
     text: (schema) => `
-      SELECT position, id, type, aggregate_id AS "aggregateId", aggregate_version AS "aggregateVersion", data,
-             to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS time
+      SELECT ${EVENT_COLUMNS}
       FROM ${schema}events WHERE tenant_id = $1 AND position > $2 ORDER BY position LIMIT $3`,
     values: [tenantUid, after, limit],
   }

@@ -1,5 +1,5 @@
 import { eventsAfter, toStoredEvent } from '../events/store.ts'
-import type { Run, Session, Tenant } from '../shards/session.ts'
+import type { AtEnd, Run, Session, Tenant } from '../shards/session.ts'
 import { advanceCheckpoint, lockCheckpoint } from './checkpoint.ts'
 import type { Projection, StoredEvent } from './projection.ts'
 
@@ -20,7 +20,7 @@ export async function catchUp(
   let reached = 0
   let hasMore = true
   while (hasMore) {
-    const step = await session.transaction(tenant, (run) => advance(run, projection, tenant.uid, arrived, target))
+    const step = await session.transaction(tenant, (...of) => advance(of, projection, tenant.uid, arrived, target))
     reached = step.position
     hasMore = step.hasMore && reached < target
   }
@@ -29,7 +29,13 @@ export async function catchUp(
 
 type Progress = { position: number; hasMore: boolean }
 
-async function advance(run: Run, projection: Projection, uid: string, arrived: readonly StoredEvent[], target: number): Promise<Progress> {
+async function advance(
+  [run, atEnd]: [Run, AtEnd],
+  projection: Projection,
+  uid: string,
+  arrived: readonly StoredEvent[],
+  target: number,
+): Promise<Progress> {
   const checkpoint = await lockCheckpoint(run, uid, projection.name)
   if (checkpoint >= target) return { position: checkpoint, hasMore: false }
   const next = following(arrived, checkpoint)
@@ -37,7 +43,7 @@ async function advance(run: Run, projection: Projection, uid: string, arrived: r
   const last = events.at(-1)
   // The table knows nothing beyond: the message was not about an event of this history.
   if (last === undefined) return { position: checkpoint, hasMore: false }
-  await run(...projection.apply(uid, events), advanceCheckpoint(uid, projection.name, last.position))
+  atEnd(...projection.apply(uid, events), advanceCheckpoint(uid, projection.name, last.position))
   return { position: last.position, hasMore: true }
 }
 

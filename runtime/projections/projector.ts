@@ -21,8 +21,6 @@ export type ProjectorOptions = {
 }
 
 const TENANTS_AT_ONCE = 2
-// A busy tenant's events are projected together, in one transaction.
-const REST = 50
 const RETRY_AFTER = 250
 const LONGEST_RETRY = 30_000
 // Half an hour, for a tenant that no route leads to.
@@ -118,7 +116,7 @@ class ShardProjector {
   readonly #waiting = new Map<string, Cause[]>()
   readonly #running = new Map<string, Promise<void>>()
   readonly #behind = new Map<string, number>()
-  readonly #pace = new Pace(REST, () => this.#pump())
+  readonly #pace = new Pace(() => this.#pump())
   #isStopped = false
 
   constructor(projection: Projection, shard: string, options: ProjectorOptions) {
@@ -151,6 +149,7 @@ class ShardProjector {
 
   async #run(uid: string, causes: readonly Cause[]): Promise<void> {
     const target = Math.max(...causes.map((cause) => cause.target))
+    const since = performance.now()
     try {
       const events = causes.flatMap(({ event }) => event ?? [])
       const { session } = this.#options
@@ -162,7 +161,7 @@ class ShardProjector {
       this.#retry(uid, causes, error)
     } finally {
       this.#running.delete(uid)
-      this.#pace.rest(uid)
+      this.#pace.rest(uid, performance.now() - since)
       this.#announce()
       this.#pump()
     }

@@ -8,7 +8,10 @@ import { PreparedStatements } from './prepared.ts'
 import type { Row } from './statement.ts'
 
 /** Sends steps inside the transaction. */
-export type Send = (steps: readonly Step[]) => Promise<Row[][]>
+type Send = (steps: readonly Step[]) => Promise<Row[][]>
+
+/** What is done in a transaction; the steps given to `atEnd` go out together with the COMMIT. */
+export type Interactive<T> = (send: Send, atEnd: (...steps: Step[]) => void) => Promise<T>
 
 const COMMIT: Step = { key: 'commit', text: () => 'COMMIT', values: [] }
 
@@ -34,7 +37,7 @@ export class CheckoutPool {
    * Runs `work` in a transaction that `begin` opens, sent along with the first steps, and commits. After any error the connection is destroyed: one whose
    * state is in doubt never serves anybody else.
    */
-  async transaction<T>(begin: readonly Step[], work: (send: Send) => Promise<T>): Promise<T> {
+  async transaction<T>(begin: readonly Step[], work: Interactive<T>): Promise<T> {
     const client = await this.#checkOut()
     const lost = new AbortController()
     const onError = (error: Error) => lost.abort(new ConnectionLost(error))
@@ -58,9 +61,10 @@ export class CheckoutPool {
     return this.#pool.end()
   }
 
-  async #run<T>(client: PoolClient, begin: readonly Step[], work: (send: Send) => Promise<T>, lost: AbortSignal): Promise<T> {
+  async #run<T>(client: PoolClient, begin: readonly Step[], work: Interactive<T>, lost: AbortSignal): Promise<T> {
     const prepared = this.#preparedOf(client)
     let opening = begin
+    const ending: Step[] = []
     let over = false
     const send: Send = async (steps) => {
       if (over) throw new Error('the transaction is over')
@@ -70,8 +74,8 @@ export class CheckoutPool {
       return rows.slice(before.length)
     }
     try {
-      const result = await work(send)
-      await send([COMMIT])
+      const result = await work(send, (...steps) => ending.push(...steps))
+      await send([...ending, COMMIT])
       return result
     } finally {
       over = true

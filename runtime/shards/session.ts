@@ -16,6 +16,9 @@ export type Tenant = Pick<TenantContext, 'uid' | 'route'>
 /** Runs statements inside a transaction, in one round trip. Gives the rows of the last. */
 export type Run = (...statements: Statement[]) => Promise<Row[]>
 
+/** Adds statements to what goes out together with the COMMIT; nobody sees their rows. */
+export type AtEnd = (...statements: Statement[]) => void
+
 /**
  * The only door to Postgres. What goes through it for a tenant runs under the tenant's role, taken for that one transaction.
  * Throws TenantryError: `shard-unavailable` or `overloaded`, with `retryAfter`, or `internal`.
@@ -26,7 +29,7 @@ export type Session = {
   /** Several statements in one round trip and one transaction; all or nothing. Gives the rows of each. */
   bundle: (tenant: Tenant, statements: readonly Statement[], signal?: AbortSignal) => Promise<Row[][]>
   /** A transaction that thinks between its statements. An error out of `work` undoes it and is passed on. */
-  transaction: <T>(tenant: Tenant, work: (run: Run) => Promise<T>) => Promise<T>
+  transaction: <T>(tenant: Tenant, work: (run: Run, atEnd: AtEnd) => Promise<T>) => Promise<T>
   /** One statement as the runtime itself, which sees no tenant's data, only heads. */
   poll: (shard: string, statement: Statement) => Promise<Row[]>
   /** Whether the Shard answers. */
@@ -65,11 +68,12 @@ export function createSession(options: SessionOptions): Session {
     read: async (tenant, statement, signal) => (await bundle(tenant, [statement], signal))[0] ?? [],
     transaction: (tenant, work) =>
       told(() =>
-        shards
-          .find(tenant.route.shard)
-          .transaction([BEGIN, takeRole(tenant)], (send) =>
-            work(async (...statements) => (await send(statements.map((one) => stepOf(tenant, one)))).at(-1) ?? []),
+        shards.find(tenant.route.shard).transaction([BEGIN, takeRole(tenant)], (send, atEnd) =>
+          work(
+            async (...statements) => (await send(statements.map((one) => stepOf(tenant, one)))).at(-1) ?? [],
+            (...statements) => atEnd(...statements.map((one) => stepOf(tenant, one))),
           ),
+        ),
       ),
     reachable: (shard) =>
       poll(shard, PING).then(

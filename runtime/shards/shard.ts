@@ -2,7 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import { type Breaker, createBreaker } from '../resilience/breaker.ts'
 import { withDeadline } from '../resilience/deadline.ts'
 import type { Step } from './bundle.ts'
-import { CheckoutPool, type Send } from './checkout.ts'
+import { CheckoutPool, type Interactive } from './checkout.ts'
 import type { Login, SessionSettings } from './endpoint.ts'
 import { isAway } from './failure.ts'
 import { PipelinedConnection } from './pipeline.ts'
@@ -49,7 +49,7 @@ export class Shard {
     })
   }
 
-  transaction<T>(begin: readonly Step[], work: (send: Send) => Promise<T>): Promise<T> {
+  transaction<T>(begin: readonly Step[], work: Interactive<T>): Promise<T> {
     return this.#breaker.run(() => this.#checkout.transaction(begin, work))
   }
 

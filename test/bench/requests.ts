@@ -8,6 +8,7 @@ import { type BenchTenant, startWorld, type World } from './world.ts'
 type Requests = (tenant: BenchTenant) => Load['callers'][number]['requests']
 
 const CONNECTIONS = 50
+const MANY_CONNECTIONS = 200
 const SECONDS = 5
 
 /** A task by its id over HTTP, with the caches off. */
@@ -23,10 +24,19 @@ export const command: Bench = {
   name: 'command',
   unit: 'req/s',
   target: { atLeast: 2 },
-  measure: (rounds) => compare(rounds, 'create', () => [{ method: 'POST', path: '/v1/tasks', body: JSON.stringify(NEW_TASK) }]),
+  measure: (rounds) => compare(rounds, 'create', CREATE),
 }
 
-async function compare(count: number, line: 'read' | 'create', requests: Requests): Promise<Rounds> {
+/** The same with 20 callers for each tenant: what waits goes into one commit. */
+export const commandBusy: Bench = {
+  ...command,
+  name: 'command-busy',
+  measure: (rounds) => compare(rounds, 'create', CREATE, MANY_CONNECTIONS),
+}
+
+const CREATE: Requests = () => [{ method: 'POST', path: '/v1/tasks', body: JSON.stringify(NEW_TASK) }]
+
+async function compare(count: number, line: 'read' | 'create', requests: Requests, connections = CONNECTIONS): Promise<Rounds> {
   const world = await startWorld()
   const ours = await startRuntime(world)
   const peer = await startServer('test/bench/peer.ts', [world.file], {})
@@ -36,7 +46,7 @@ async function compare(count: number, line: 'read' | 'create', requests: Request
     const load = (server: Program, tenants: BenchTenant[], seconds = SECONDS) =>
       loadFor({
         url: server.url,
-        connections: CONNECTIONS,
+        connections,
         seconds,
         callers: tenants.map((t) => ({ token: t.token, requests: requests(t) })),
       })
@@ -45,7 +55,7 @@ async function compare(count: number, line: 'read' | 'create', requests: Request
     for (let round = 0; round < count; round++) {
       rounds.peers['express + pg.Pool']?.push(await load(peer, world.peers))
       rounds.ours.push(await load(ours, world.ours))
-      rounds.limit.push(await limitOf({ world: world.file, line, inFlight: CONNECTIONS, seconds: SECONDS }))
+      rounds.limit.push(await limitOf({ world: world.file, line, inFlight: connections, seconds: SECONDS }))
     }
     return rounds
   } finally {
