@@ -1,7 +1,10 @@
-import { TENANT_PLACED } from '../../crds/tenant.ts'
+import { TENANT_PLACED, type TenantSpec, type TenantStatus } from '../../crds/tenant.ts'
+import type { KubeObject } from '../kubernetes/object.ts'
 import type { Home } from '../routing/build.ts'
-import type { Tenant } from './observe.ts'
 import type { Placement } from './placement.ts'
+
+/** A Tenant as the API server has it. */
+export type Tenant = KubeObject<TenantSpec, TenantStatus>
 
 type Placed = Extract<Placement, { kind: 'placed' }>
 

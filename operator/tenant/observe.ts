@@ -1,18 +1,15 @@
-import type { TenantReason, TenantSpec, TenantStatus } from '../../crds/tenant.ts'
+import type { TenantReason } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
-import type { KubeObject, Secret } from '../kubernetes/object.ts'
+import type { Secret } from '../kubernetes/object.ts'
 import { readTenant, type TenantFacts } from '../postgres/catalog.ts'
 import type { Connections } from '../postgres/connections.ts'
 import { shardNames, tenantName } from '../postgres/names.ts'
 import type { Shard } from '../shard/observe.ts'
 import { isReady } from '../shard/reconcile.ts'
-import { shardOf } from './home.ts'
+import { shardOf, type Tenant } from './home.ts'
 import { type ApiKey, readKey } from './keys.ts'
 import type { Occupancy } from './occupancy.ts'
 import type { Candidate } from './placement.ts'
-
-/** A Tenant as the API server has it. */
-export type Tenant = KubeObject<TenantSpec, TenantStatus>
 
 /** Where a pass looks. */
 export type TenantSources = {

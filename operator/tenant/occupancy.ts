@@ -1,5 +1,5 @@
+import type { Tenant } from './home.ts'
 import { shardOf } from './home.ts'
-import type { Tenant } from './observe.ts'
 
 /**
  * How many tenants each Shard has. A placement counts from the moment it is made, before the API server or the watch knows of it:

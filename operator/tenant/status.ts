@@ -2,8 +2,8 @@ import { type Condition, removeCondition, setCondition } from '../../crds/condit
 import type { TenantCondition, TenantPhase, TenantReason, TenantStatus } from '../../crds/tenant.ts'
 import type { Home } from '../routing/build.ts'
 import type { TenantOutcome } from './apply.ts'
+import type { Tenant } from './home.ts'
 import { notedPlacement, shardOf } from './home.ts'
-import type { Tenant } from './observe.ts'
 import type { Failure, Stage } from './plan.ts'
 
 const STAGES = ['Placed', 'Provisioned', 'SchemaCurrent', 'Routed'] as const

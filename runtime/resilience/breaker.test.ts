@@ -41,11 +41,9 @@ test('what does not count proves that the dependency answers', async () => {
   expect(breaker.state()).toBe(0)
 })
 
-test('a deadline answers in time, aborts the work, and heeds the caller', async () => {
-  let seen: unknown
-  const stuck = (signal: AbortSignal) => new Promise<never>(() => signal.addEventListener('abort', () => (seen = signal.reason)))
-  await expect(withDeadline(10, stuck)).rejects.toThrow('no result within 10 ms')
-  expect(seen).toMatchObject({ name: 'DeadlineExceeded' })
+test('a deadline answers in time, and heeds the caller', async () => {
+  const stuck = () => new Promise<never>(() => {})
+  await expect(withDeadline(10, stuck)).rejects.toMatchObject({ name: 'DeadlineExceeded', message: 'no result within 10 ms' })
   const controller = new AbortController()
   const work = withDeadline(10_000, stuck, controller.signal)
   controller.abort(new Error('gone'))

@@ -7,24 +7,23 @@ export class DeadlineExceeded extends Error {
 }
 
 /**
- * Does the work within so many milliseconds. Its signal aborts at the deadline, or with `outer`; the caller is answered then
- * whether or not the work heeds it, with `DeadlineExceeded` or with the reason of `outer`.
+ * Does the work within so many milliseconds. The work itself goes on after that, or after `outer` aborted; the caller is answered then,
+ * with `DeadlineExceeded` or with the reason of `outer`.
  */
-export async function withDeadline<T>(milliseconds: number, work: (signal: AbortSignal) => Promise<T>, outer?: AbortSignal): Promise<T> {
-  outer?.throwIfAborted()
-  const controller = new AbortController()
-  const { promise: ended, reject } = Promise.withResolvers<never>()
-  const end = (reason: unknown) => {
-    controller.abort(reason)
-    reject(reason)
-  }
-  const timer = setTimeout(() => end(new DeadlineExceeded(milliseconds)), milliseconds)
-  const abort = () => end(outer?.reason)
-  outer?.addEventListener('abort', abort, { once: true })
-  try {
-    return await Promise.race([work(controller.signal), ended])
-  } finally {
-    clearTimeout(timer)
-    outer?.removeEventListener('abort', abort)
-  }
+export function withDeadline<T>(milliseconds: number, work: () => Promise<T>, outer?: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    outer?.throwIfAborted()
+    const abort = () => end(() => reject(outer?.reason))
+    const end = (answer: () => void) => {
+      clearTimeout(timer)
+      outer?.removeEventListener('abort', abort)
+      answer()
+    }
+    const timer = setTimeout(() => end(() => reject(new DeadlineExceeded(milliseconds))), milliseconds)
+    outer?.addEventListener('abort', abort, { once: true })
+    work().then(
+      (result) => end(() => resolve(result)),
+      (error: unknown) => end(() => reject(error)),
+    )
+  })
 }

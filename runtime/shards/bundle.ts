@@ -23,15 +23,13 @@ class Bundle extends Query {
   }
 
   override submit = (connection: Connection): void => {
+    // What other requests of this turn of the event loop send over the same connection goes out in the same write.
     connection.stream.cork()
-    try {
-      this.#closed = this.#prepared.takeClosing()
-      for (const name of this.#closed) connection.close({ type: 'S', name }, true)
-      for (const step of this.#steps) this.#send(connection, step)
-      connection.sync()
-    } finally {
-      connection.stream.uncork()
-    }
+    setImmediate(() => connection.stream.uncork())
+    this.#closed = this.#prepared.takeClosing()
+    for (const name of this.#closed) connection.close({ type: 'S', name }, true)
+    for (const step of this.#steps) this.#send(connection, step)
+    connection.sync()
   }
 
   #send(connection: Connection, step: Step): void {

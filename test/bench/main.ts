@@ -4,10 +4,10 @@ import { cpus } from 'node:os'
 import { type Bench, type Figure, judge, table } from './figures.ts'
 import { operatorMemory, runtimeMemory } from './memory.ts'
 import { reconcile } from './reconcile.ts'
-import { command, commandBusy, tenantRead } from './requests.ts'
+import { command, commandFew, tenantRead } from './requests.ts'
 
 const ROUNDS = 3
-const BENCHES: readonly Bench[] = [tenantRead, command, commandBusy, reconcile, runtimeMemory, operatorMemory]
+const BENCHES: readonly Bench[] = [tenantRead, command, commandFew, reconcile, runtimeMemory, operatorMemory]
 const FILE = '.tenantry/bench.json'
 
 /** What the figures depend on. */
