@@ -19,7 +19,7 @@ export const ROUTING_BUCKETS = 16
 /** The ConfigMap that tells where the Shards are. */
 export const SHARDS_DOCUMENT = 'tenantry-routing-shards'
 
-/** The Secret that holds, a key for each Shard, the runtime's login as JSON (`Credentials`). */
+/** The Secret that holds logins as JSON (`Credentials`): the runtime's under the name of each Shard, and those of tenants with a database under their role. */
 export const CREDENTIALS_SECRET = 'tenantry-runtime-credentials'
 
 const physicalName = z.string().min(1).max(63)
@@ -29,7 +29,7 @@ const routeSchema = z.strictObject({
   id: z.string().min(1).max(40),
   uid,
   shard: z.string().min(1),
-  isolation: z.literal('schema'),
+  isolation: z.enum(['row', 'schema', 'database']),
   database: physicalName,
   schema: physicalName,
   role: physicalName,

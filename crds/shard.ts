@@ -1,4 +1,5 @@
 import type { Condition } from './condition.ts'
+import type { Isolation } from './tenant.ts'
 
 /** How a connection to a Shard is secured. */
 export type TlsMode = 'disable' | 'require' | 'verify-full'
@@ -9,6 +10,7 @@ export type ShardSpec = {
   adminSecretRef: { name: string }
   tls: { mode: TlsMode; caSecretRef?: { name: string; key: string } }
   capacity: { tenants: number }
+  isolations: Isolation[]
   schedulable: boolean
 }
 

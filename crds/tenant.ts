@@ -1,7 +1,7 @@
 import type { Condition } from './condition.ts'
 
 /** How a tenant is kept apart from the others. */
-export type Isolation = 'schema'
+export type Isolation = 'row' | 'schema' | 'database'
 
 /** What becomes of a tenant's data when its Tenant is deleted. */
 export type DeletionPolicy = 'Retain' | 'Delete'
@@ -61,14 +61,16 @@ export const TENANT_REASONS = {
   ShardNotFound: 'The Shard does not exist.',
   ShardNotReady: 'The Shard is not Ready.',
   ShardCordoned: 'The named Shard takes no new Tenants: spec.schedulable is false.',
+  IsolationNotOffered: 'The named Shard does not accept the isolation of the Tenant: spec.isolations.',
   ShardFull: 'The named Shard holds as many Tenants as spec.capacity.tenants allows.',
   PlacedElsewhere: 'spec.shardRef was changed after the Tenant had been placed on another Shard.',
-  NoShardAvailable: 'There is no Shard that is Ready, schedulable, below its capacity and, where a selector is given, matched by it.',
+  NoShardAvailable:
+    'There is no Shard that is Ready, schedulable, below its capacity, accepts the isolation and, where a selector is given, is matched by it.',
   Waiting: 'Waits for an earlier step.',
-  Provisioned: 'Schema and role stand in the database.',
+  Provisioned: 'What the isolation asks for stands on the Shard: rows, or schema and role, or database and login.',
   ShardUnreachable: 'The database does not answer.',
   NameConflict: 'What the Tenant needs exists already and belongs to somebody else.',
-  DataMissing: 'The schema or role was removed from the database by hand.',
+  DataMissing: 'The schema, database or role was removed by hand.',
   ProvisioningFailed: 'A statement failed.',
   SchemaCurrent: 'All migrations have run.',
   SchemaBehind: 'Migrations have yet to run.',

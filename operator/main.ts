@@ -9,11 +9,14 @@ import { createRecorder } from './kubernetes/recorder.ts'
 import { type Store, watch } from './kubernetes/watch.ts'
 import { createLog, type ProcessLog } from './log.ts'
 import { type Controller, runController } from './loop/controller.ts'
+import { gather } from './loop/gather.ts'
 import { countMetrics, type Health, type Sources, serveMetrics } from './metrics.ts'
 import { DEFAULT_LIMITS } from './postgres/connect.ts'
 import { Connections } from './postgres/connections.ts'
 import { readMigrations } from './postgres/migrations.ts'
+import { tenantName } from './postgres/names.ts'
 import { buildRoute } from './routing/build.ts'
+import { loginIn } from './routing/credentials.ts'
 import { RoutingPublisher } from './routing/publish.ts'
 import { describeSettings, readSettings, type Settings, SettingsError } from './settings.ts'
 import type { Shard } from './shard/observe.ts'
@@ -118,12 +121,17 @@ async function startWork(
   const shards: Store<Shard> = watch(client, SHARDS, namespace, { ...watched, onChange: (name) => onShard(name) })
   const tenants: Store<Tenant> = watch(client, TENANTS, namespace, { ...watched, onChange: (name) => onTenant(name) })
   const keys = watch(client, SECRETS, namespace, { ...watched, labelSelector: KEY_LABEL, onChange: (name) => onKey(name) })
+  const logins = watch(client, SECRETS, namespace, {
+    ...watched,
+    fieldSelector: `metadata.name=${CREDENTIALS_SECRET}`,
+    onChange: () => enqueueTenants(lacksLogin),
+  })
   const documents = watch(client, CONFIG_MAPS, namespace, {
     ...watched,
     labelSelector: ROUTING_LABEL,
     onChange: (name) => started && routing.observe(name, documents.get(name)),
   })
-  const stores = { shards, tenants, secrets: keys, configmaps: documents }
+  const stores = { shards, tenants, secrets: keys, logins, configmaps: documents }
   const occupancy = new Occupancy(() => tenants.list())
   const writes = new LastWrites()
   const connections = new Connections({
@@ -138,6 +146,10 @@ async function startWork(
 
   function enqueueTenants(which: (tenant: Tenant) => boolean): void {
     for (const tenant of tenants.list()) if (which(tenant)) started?.tenants.enqueue(tenant.metadata.name)
+  }
+
+  function lacksLogin({ metadata, status }: Tenant): boolean {
+    return status?.isolation === 'database' && loginIn(logins.get(CREDENTIALS_SECRET), tenantName(metadata.uid)) === undefined
   }
 
   const shardMarks = new Map<string, string>()
@@ -176,7 +188,7 @@ async function startWork(
       name: 'shard',
       reconcile: (name, pass) =>
         reconcileShard(
-          { ...shared, migrations: migrations.database, shard: shards.get, countTenants: (shard) => occupancy.count().get(shard) ?? 0 },
+          { ...shared, migrations, shard: shards.get, countTenants: (shard) => occupancy.count().get(shard) ?? 0 },
           name,
           pass,
         ),
@@ -192,11 +204,12 @@ async function startWork(
         reconcileTenant(
           {
             ...shared,
-            migrations: migrations.tenant,
+            migrations,
             tenant: tenants.get,
             tenants: tenants.list,
             shards: shards.list,
             keySecrets: keys.list,
+            logins: () => logins.get(CREDENTIALS_SECRET),
             occupancy,
             writes,
           },
@@ -232,9 +245,10 @@ function markOf(shard: Shard | undefined): string {
   return JSON.stringify([uid, generation, labels, deletionTimestamp, shard.status?.conditions])
 }
 
-/** A tenant runs beside those of its Shard, also before it is placed there: a Shard that hangs keeps only its own waiting. */
+/** A tenant runs beside those of its Shard, also before it is placed there: a Shard that hangs keeps only its own waiting. Databases take long to make, and have places of their own. */
 function laneOf(tenant: Tenant | undefined): string {
-  return (tenant && (shardOf(tenant) ?? tenant.spec.shardRef?.name)) ?? ''
+  const shard = (tenant && (shardOf(tenant) ?? tenant.spec.shardRef?.name)) ?? ''
+  return tenant?.spec.isolation === 'database' ? `${shard} databases` : shard
 }
 
 /** The runtime watches this Secret by name: it stands before the first Shard does. */
@@ -266,22 +280,6 @@ function staleWatches(work: Work | undefined): string[] {
   return [...(work?.watchAges() ?? [])]
     .filter(([, ms]) => ms > STALE_MS)
     .map(([kind, ms]) => `nothing heard of ${kind} for ${Math.round(ms / 1000)} s`)
-}
-
-/** Calls `task` for each key once, `ms` after it was first asked for. */
-function gather(ms: number, signal: AbortSignal, task: (key: string) => void): (key: string) => void {
-  const waiting = new Map<string, NodeJS.Timeout>()
-  signal.addEventListener('abort', () => {
-    for (const timer of waiting.values()) clearTimeout(timer)
-  })
-  return (key) => {
-    if (signal.aborted || waiting.has(key)) return
-    const run = () => {
-      waiting.delete(key)
-      task(key)
-    }
-    waiting.set(key, setTimeout(run, ms))
-  }
 }
 
 function stopOnSignals(log: ProcessLog): AbortSignal {

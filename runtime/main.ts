@@ -103,7 +103,8 @@ function openSession(settings: Settings, routing: Routing, log: Log): Session {
   return createSession({
     endpoint: shardOf,
     credentials: (name) => shardOf(name)?.credentials,
-    settings: { ...DEFAULT_SESSION, pipelined, interactive },
+    login: (role) => routing.table().logins.get(role),
+    settings: { ...DEFAULT_SESSION, pipelined, interactive, databases: settings.databaseConnections },
     log,
   })
 }
@@ -127,7 +128,14 @@ function openEvents({ natsUrl }: Settings, { routing, session, cache, log }: Par
       onGap: () => cache.forget(),
     })
   }
-  const shared = { session, jetstream, shards: () => routing.table().shards.keys(), route: (uid: string) => tenantOf(routing, uid), log }
+  const shared = {
+    session,
+    jetstream,
+    shards: () => routing.table().shards.keys(),
+    route: (uid: string) => tenantOf(routing, uid),
+    apart: () => tenantsApart(routing),
+    log,
+  }
   const projector = new Projector({ ...shared, projections: FEATURES.flatMap((feature) => feature.projections) })
   held.defer(() => projector.stop())
   const relay = new Relay({ ...shared, prefix: STREAM.prefix })
@@ -169,6 +177,10 @@ function staleKeys(event: Parameters<Feature['invalidates']>[0]): string[] {
 function tenantOf(routing: Routing, uid: string): Tenant | undefined {
   const route = routing.table().byUid.get(uid)
   return route === undefined ? undefined : { uid, route }
+}
+
+function tenantsApart(routing: Routing): Tenant[] {
+  return [...routing.table().byUid.values()].filter(({ isolation }) => isolation === 'database').map((route) => ({ uid: route.uid, route }))
 }
 
 /** True as soon as one Shard answers: one that hangs does not hold the answer up. */

@@ -31,6 +31,10 @@ const schema = z.object({
     .describe('off: no log line for each request, for those whose gateway writes one'),
   TENANTRY_CACHE: z.enum(['on', 'off']).default('on').describe('off: every read goes to Postgres'),
   TENANTRY_CONNECTIONS_PER_SHARD: count.max(1000).default(8).describe('server connections of this replica to each Shard'),
+  TENANTRY_DATABASE_CONNECTIONS: count
+    .max(1000)
+    .default(16)
+    .describe("server connections of this replica to tenants' own databases on each Shard, two for a tenant at most"),
   TENANTRY_BODY_LIMIT_BYTES: count
     .max(16 * 1024 * 1024)
     .default(256 * 1024)
@@ -57,6 +61,7 @@ export type Settings = {
   cache: boolean
   accessLog: boolean
   connectionsPerShard: number
+  databaseConnections: number
   bodyLimit: number
   requestDeadline: number
   drainWait: number
@@ -102,6 +107,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     cache: values.TENANTRY_CACHE === 'on',
     accessLog: values.TENANTRY_ACCESS_LOG === 'on',
     connectionsPerShard: values.TENANTRY_CONNECTIONS_PER_SHARD,
+    databaseConnections: values.TENANTRY_DATABASE_CONNECTIONS,
     bodyLimit: values.TENANTRY_BODY_LIMIT_BYTES,
     requestDeadline: values.TENANTRY_REQUEST_DEADLINE_MS,
     drainWait: values.TENANTRY_DRAIN_WAIT_MS,

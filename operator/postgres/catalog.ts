@@ -1,5 +1,6 @@
+import type { Isolation } from '../../crds/tenant.ts'
 import type { Database } from './connect.ts'
-import type { ShardNames } from './names.ts'
+import { type Physical, physicalNames, ROWS_SCHEMA, type ShardNames } from './names.ts'
 
 type Reader = Pick<Database, 'query'>
 
@@ -19,22 +20,42 @@ export type DatabaseFacts = {
   mark: string | undefined
   /** PUBLIC may connect, make temporary tables, use schema public or run new functions. */
   openToPublic: boolean
-  /** Which of the three roles exist, and which of those the admin login may not grant: they are somebody else's. */
+  /** Which of the Shard's roles exist, and which of those the admin login may not grant: they are somebody else's. */
   roles: readonly string[]
   foreignRoles: readonly string[]
   /** The runtime's login may connect through its group, and has its limits. */
   granted: boolean
   version: number
+  /** The last migration of the tables that tenants share. */
+  rowsVersion: number
+  /** The runtime may take the role of the shared tables, and each of those is behind forced row-level security. */
+  rowsSecure: boolean
+  /** The mark on the template of tenants' databases; undefined: there is none. */
+  templateMark: string | undefined
 }
 
-/** What stands in the database of one tenant. */
+/** Whose tenant it is and where it stands, as the Shard's database records it. */
+export type TenantRecord = Physical & {
+  namespace: string
+  name: string
+  isolation: Isolation
+  epoch: number
+  retained: boolean
+  /** False while a database is being made: what there is of it may be made again. */
+  made: boolean
+}
+
+/** What there is of one tenant on its Shard. */
 export type TenantFacts = {
-  record: { namespace: string; name: string; schema: string; role: string; epoch: number; retained: boolean } | undefined
-  schemaExists: boolean
+  record: TenantRecord | undefined
+  /** The schema of its tables, or its database, is there. */
+  placeExists: boolean
   roleExists: boolean
-  /** The runtime may take the role, and the role may use its schema. */
+  /** The runtime may take the role, and the role use the schema; or the login may connect to its database. */
   granted: boolean
   version: number
+  /** Of a tenant's own database: the last migration of what surrounds its tables. */
+  baseVersion: number
 }
 
 /** Reads what the server and the admin login are. */
@@ -50,18 +71,24 @@ export async function readServer(database: Reader): Promise<ServerFacts> {
 
 /** Reads what is set up of a Shard's database; `database` must be connected to it. */
 export async function readDatabase(database: Reader, names: ShardNames): Promise<DatabaseFacts> {
-  const [row] = await database.query<Omit<DatabaseFacts, 'version' | 'mark'> & { mark: string | null; migrated: boolean }>(DATABASE_FACTS, [
-    names.runtime,
-    names.tenants,
-    names.login,
-  ])
+  const roles = [names.runtime, names.tenants, names.login, names.rows]
+  const [row] = await database.query<DatabaseRow>(DATABASE_FACTS, [...roles, names.template])
   if (row === undefined) throw new Error('the database does not know itself')
-  const { migrated, mark, ...facts } = row
-  return { ...facts, mark: mark ?? undefined, version: migrated ? await readDatabaseVersion(database) : 0 }
+  const { migrated, withRows, mark, templateMark, ...facts } = row
+  const version = migrated ? await highest(database, 'SELECT max(version) AS version FROM tenantry.database_migrations') : 0
+  const rowsVersion = withRows ? await highest(database, 'SELECT max(version) AS version FROM tenantry.row_migrations') : 0
+  return { ...facts, mark: mark ?? undefined, templateMark: templateMark ?? undefined, version, rowsVersion }
 }
 
-async function readDatabaseVersion(database: Reader): Promise<number> {
-  const [row] = await database.query<{ version: number }>('SELECT coalesce(max(version), 0) AS version FROM tenantry.database_migrations')
+type DatabaseRow = Omit<DatabaseFacts, 'version' | 'rowsVersion' | 'mark' | 'templateMark'> & {
+  mark: string | null
+  templateMark: string | null
+  migrated: boolean
+  withRows: boolean
+}
+
+async function highest(database: Reader, text: string): Promise<number> {
+  const [row] = await database.query<{ version: number | null }>(text)
   return row?.version ?? 0
 }
 
@@ -74,45 +101,58 @@ const DATABASE_FACTS = `
                          AND (pg_catalog.has_schema_privilege('public', n.oid, 'USAGE') OR pg_catalog.has_schema_privilege('public', n.oid, 'CREATE')))
            OR NOT EXISTS (SELECT FROM pg_catalog.pg_default_acl a WHERE a.defaclrole = me.oid AND a.defaclnamespace = 0 AND a.defaclobjtype = 'f'
                              AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(a.defaclacl) x WHERE x.grantee = 0)) AS "openToPublic",
-         ARRAY(SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.rolname IN ($1, $2, $3)) AS roles,
-         ARRAY(SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.rolname IN ($1, $2, $3)
+         ARRAY(SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.rolname IN ($1, $2, $3, $4)) AS roles,
+         ARRAY(SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.rolname IN ($1, $2, $3, $4)
                   AND (r.rolsuper OR NOT pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION'))) AS "foreignRoles",
          coalesce((SELECT pg_catalog.has_database_privilege(g.oid, d.oid, 'CONNECT') AND pg_catalog.pg_has_role(l.oid, g.oid, 'USAGE')
                           AND l.rolcanlogin AND l.rolconfig IS NOT NULL
                      FROM pg_catalog.pg_roles g, pg_catalog.pg_roles l WHERE g.rolname = $1 AND l.rolname = $3), false) AS granted,
-         pg_catalog.to_regclass('tenantry.database_migrations') IS NOT NULL AS migrated
+         (SELECT pg_catalog.shobj_description(x.oid, 'pg_database') FROM pg_catalog.pg_database x WHERE x.datname = $5) AS "templateMark",
+         coalesce((SELECT pg_catalog.pg_has_role(g.oid, r.oid, 'SET') FROM pg_catalog.pg_roles g, pg_catalog.pg_roles r WHERE g.rolname = $1 AND r.rolname = $4), false)
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = pg_catalog.to_regnamespace('${ROWS_SCHEMA}') AND c.relkind IN ('r', 'p')
+                              AND NOT (c.relrowsecurity AND c.relforcerowsecurity
+                                       AND EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid AND p.polname = 'tenant'))) AS "rowsSecure",
+         pg_catalog.to_regclass('tenantry.database_migrations') IS NOT NULL AS migrated,
+         pg_catalog.to_regclass('tenantry.row_migrations') IS NOT NULL AS "withRows"
     FROM pg_catalog.pg_database d, pg_catalog.pg_roles me
    WHERE d.datname = current_database() AND me.rolname = current_user`
 
-type TenantRow = Omit<TenantFacts, 'record'> & {
-  namespace: string | null
-  name: string | null
-  schema: string | null
-  role: string | null
-  epoch: number | null
-  retained: boolean
-}
+type TenantRow = Omit<TenantFacts, 'record'> & { record: TenantRecord | null }
 
 /** Reads what there is of a tenant, by its UID and by the names it would have. One round trip. */
-export async function readTenant(database: Reader, uid: string, name: string, runtime: string): Promise<TenantFacts> {
-  const [row] = await database.query<TenantRow>(TENANT_FACTS, [uid, name, runtime])
+export async function readTenant(database: Reader, uid: string, isolation: Isolation, names: ShardNames): Promise<TenantFacts> {
+  const expected = physicalNames(isolation, names, uid)
+  const values = [uid, expected.schema, expected.role, expected.database, names.runtime, isolation]
+  const [row] = await database.query<TenantRow>(TENANT_FACTS, values)
   if (row === undefined) throw new Error('the database gave no row')
-  const { schemaExists, roleExists, granted, version } = row
-  return { record: recordOf(row), schemaExists, roleExists, granted, version }
-}
-
-function recordOf({ namespace, name, schema, role, epoch, retained }: TenantRow): TenantFacts['record'] {
-  if (namespace === null || name === null || schema === null || role === null || epoch === null) return undefined
-  return { namespace, name, schema, role, epoch, retained }
+  return { ...row, record: row.record ?? undefined }
 }
 
 const TENANT_FACTS = `
-  SELECT t.namespace, t.name, t.schema_name::text AS schema, t.role_name::text AS role, t.epoch, t.retained_at IS NOT NULL AS retained,
-         n.oid IS NOT NULL AS "schemaExists", r.oid IS NOT NULL AS "roleExists",
-         coalesce(pg_catalog.pg_has_role(g.oid, r.oid, 'SET') AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE'), false) AS granted,
-         (SELECT coalesce(max(m.version), 0) FROM tenantry.migrations m WHERE m.tenant = $1::uuid) AS version
+  SELECT CASE WHEN t.uid IS NOT NULL THEN json_build_object(
+           'namespace', t.namespace, 'name', t.name, 'isolation', t.isolation, 'database', t.database_name, 'schema', t.schema_name,
+           'role', t.role_name, 'epoch', t.epoch, 'retained', t.retained_at IS NOT NULL, 'made', t.made_at IS NOT NULL) END AS record,
+         CASE $6::text WHEN 'database' THEN d.oid IS NOT NULL ELSE n.oid IS NOT NULL END AS "placeExists",
+         r.oid IS NOT NULL AS "roleExists",
+         CASE $6::text WHEN 'database' THEN coalesce(r.rolcanlogin AND pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT'), false)
+              ELSE coalesce(pg_catalog.pg_has_role(g.oid, r.oid, 'SET') AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE'), false) END AS granted,
+         CASE $6::text WHEN 'row' THEN (SELECT coalesce(max(m.version), 0) FROM tenantry.row_migrations m)
+              ELSE (SELECT coalesce(max(m.version), 0) FROM tenantry.migrations m WHERE m.tenant = $1::uuid) END AS version,
+         coalesce(t.base_version, 0) AS "baseVersion"
     FROM (VALUES (1)) one
     LEFT JOIN tenantry.tenants t ON t.uid = $1::uuid
     LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = coalesce(t.schema_name, $2::name)
-    LEFT JOIN pg_catalog.pg_roles r ON r.rolname = coalesce(t.role_name, $2::name)
-    LEFT JOIN pg_catalog.pg_roles g ON g.rolname = $3::name`
+    LEFT JOIN pg_catalog.pg_roles r ON r.rolname = coalesce(t.role_name, $3::name)
+    LEFT JOIN pg_catalog.pg_database d ON d.datname = coalesce(t.database_name, $4::name)
+    LEFT JOIN pg_catalog.pg_roles g ON g.rolname = $5::name`
+
+/** Whether the tenant's own database, which `database` must be connected to, holds it, and which migrations have run there. */
+export async function readOwnDatabase(database: Reader, uid: string): Promise<{ filled: boolean; version: number; baseVersion: number }> {
+  const [row] = await database.query<{ filled: boolean; version: number; baseVersion: number }>(OWN_FACTS, [uid])
+  return row ?? { filled: false, version: 0, baseVersion: 0 }
+}
+
+const OWN_FACTS = `
+  SELECT EXISTS (SELECT FROM tenantry.tenants t WHERE t.uid = $1::uuid) AS filled,
+         (SELECT coalesce(max(m.version), 0) FROM tenantry.migrations m WHERE m.tenant = $1::uuid) AS version,
+         (SELECT coalesce(max(b.version), 0) FROM tenantry.database_migrations b) AS "baseVersion"`

@@ -2,7 +2,7 @@ import type { OperatorError } from '../errors.ts'
 import { type Access, type Database, DEFAULT_LIMITS, type Limits, openDatabase } from './connect.ts'
 import { isOutage } from './failure.ts'
 
-type Entry = { key: string; database: Database; down: OperatorError | undefined }
+type Entry = { key: string; access: Access; database: Database; down: OperatorError | undefined }
 
 /**
  * The way from Tenants to the Shards' databases: a small pool for each Shard, opened by the Shard's pass. When one statement finds the
@@ -28,7 +28,7 @@ export class Connections {
     const before = this.#entries.get(shard)
     if (before?.key === key && before.down === undefined) return
     if (before?.key === key) before.down = undefined
-    else this.#entries.set(shard, { key, database: openDatabase(access, this.#limits), down: undefined })
+    else this.#entries.set(shard, { key, access, database: openDatabase(access, this.#limits), down: undefined })
     this.#onUp(shard)
     if (before?.key !== key) await before?.database.close()
   }
@@ -53,6 +53,21 @@ export class Connections {
     return {
       query: (text, values) => this.#guard(shard, entry, () => entry.database.query(text, values)),
       run: (text) => this.#guard(shard, entry, () => entry.database.run(text)),
+    }
+  }
+
+  /**
+   * Does `work` over a connection of its own to another database of the Shard: a tenant's, or the Shard's once more for what takes long and
+   * would keep others from theirs.
+   */
+  async apart<T>(shard: string, database: string, work: (connection: Pick<Database, 'query' | 'run'>) => Promise<T>): Promise<T> {
+    const entry = this.#entries.get(shard)
+    if (entry === undefined) throw new Error(`Shard ${shard} is not open`)
+    const connection = openDatabase({ ...entry.access, database }, { ...this.#limits, connections: 1 })
+    try {
+      return await this.#guard(shard, entry, () => work(connection))
+    } finally {
+      await connection.close()
     }
   }
 

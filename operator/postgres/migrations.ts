@@ -20,6 +20,11 @@ export function latest(migrations: readonly Migration[]): number {
   return migrations.at(-1)?.version ?? 0
 }
 
+/** The last numbers of both. */
+export function latestOf({ database, tenant }: Migrations): { database: number; tenant: number } {
+  return { database: latest(database), tenant: latest(tenant) }
+}
+
 /** Puts names in the place of `:name` placeholders, escaped as identifiers; `::type` casts stay. Throws on a placeholder without a value. */
 export function fill(sql: string, names: Readonly<Record<string, string>>): string {
   return sql.replaceAll(/(?<!:):([a-z]+)\b/g, (_, placeholder: string) => {

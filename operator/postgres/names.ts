@@ -1,12 +1,59 @@
-/** The roles that a Shard's database has; named after it, since roles are shared by all databases of a server. */
-export type ShardNames = { database: string; runtime: string; tenants: string; login: string }
+import type { Isolation } from '../../crds/tenant.ts'
+
+/** What a Shard has on its server; roles and the template are named after its database, since they are shared by all databases there. */
+export type ShardNames = {
+  database: string
+  /** Group of the runtime's logins. */
+  runtime: string
+  /** Group of the roles of tenants with a schema or database. */
+  tenants: string
+  /** The role of all tenants that share tables. */
+  rows: string
+  login: string
+  /** What the databases of tenants are copied from. */
+  template: string
+}
+
+/** Where a tenant's tables are, and the role that reaches them. */
+export type Physical = { database: string; schema: string; role: string }
+
+/** The schema of the tables that tenants share. */
+export const ROWS_SCHEMA = 'tenantry_rows'
+
+/** The schema of the tables in a tenant's own database. */
+export const OWN_SCHEMA = 'tenant'
 
 /** The names for a database; the CRD keeps `database` short enough that none is longer than 63 bytes. */
 export function shardNames(database: string): ShardNames {
-  return { database, runtime: `${database}_runtime`, tenants: `${database}_tenants`, login: `${database}_runtime_a` }
+  return {
+    database,
+    runtime: `${database}_runtime`,
+    tenants: `${database}_tenants`,
+    rows: `${database}_rows`,
+    login: `${database}_runtime_a`,
+    template: `${database}_template`,
+  }
 }
 
-/** The name of a tenant's schema and role: from the UID alone, so 34 bytes whatever the Tenant is called. */
+/** Says of a template whose it is and which migrations it holds: with another mark it is made anew, never changed. */
+export function templateMark(shardMark: string, version: number): string {
+  return `${shardMark}, template ${version}`
+}
+
+/** A name for what belongs to one tenant alone: from the UID alone, so 34 bytes whatever the Tenant is called. */
 export function tenantName(uid: string): string {
   return `t_${uid.replaceAll('-', '').toLowerCase()}`
+}
+
+/** The names that a tenant of that isolation gets. */
+export function physicalNames(isolation: Isolation, { database, rows }: ShardNames, uid: string): Physical {
+  const own = tenantName(uid)
+  switch (isolation) {
+    case 'row':
+      return { database, schema: ROWS_SCHEMA, role: rows }
+    case 'schema':
+      return { database, schema: own, role: own }
+    case 'database':
+      return { database: own, schema: OWN_SCHEMA, role: own }
+  }
 }

@@ -1,9 +1,9 @@
 import { escapeIdentifier as name, escapeLiteral as text } from 'pg'
 import { fill, type Migration } from './migrations.ts'
-import type { ShardNames } from './names.ts'
+import { type Physical, type ShardNames, tenantName } from './names.ts'
 
 /** A tenant as the database records it. */
-export type TenantIdentity = { uid: string; namespace: string; name: string; physical: string; epoch: number }
+export type TenantIdentity = { uid: string; namespace: string; name: string; epoch: number }
 
 // Settings of a role count for a login only, never for a role that is taken with SET ROLE: so they stand on the runtime's login.
 // An empty search_path: whatever a tenant could plant in a schema is never found by an unqualified name (CVE-2018-1058).
@@ -37,20 +37,26 @@ ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;`
 }
 
 /** Makes the roles of a Shard that are not there yet. */
-export function createRoles({ runtime, tenants, login }: ShardNames, existing: readonly string[]): string {
-  const missing = [runtime, tenants].filter((role) => !existing.includes(role)).map((role) => `CREATE ROLE ${name(role)} NOLOGIN;`)
+export function createRoles({ runtime, tenants, rows, login }: ShardNames, existing: readonly string[]): string {
+  const missing = [runtime, tenants, rows].filter((role) => !existing.includes(role)).map((role) => `CREATE ROLE ${name(role)} NOLOGIN;`)
   return [...missing, ...(existing.includes(login) ? [] : [`CREATE ROLE ${name(login)} LOGIN;`])].join('\n')
 }
 
 /** Lets the runtime's login in, through its group, with limits. */
 export function grantLogin({ database, runtime, login }: ShardNames): string {
-  const settings = Object.entries(LOGIN_SETTINGS).map(([setting, value]) => `ALTER ROLE ${name(login)} SET ${setting} = ${value};`)
   return [
     `GRANT CONNECT ON DATABASE ${name(database)} TO ${name(runtime)};`,
     `GRANT ${name(runtime)} TO ${name(login)} WITH INHERIT TRUE, SET TRUE;`,
     `ALTER ROLE ${name(login)} LOGIN;`,
-    ...settings,
+    loginSettings(login),
   ].join('\n')
+}
+
+/** The settings that a login of the runtime's has, whatever it asks for. */
+export function loginSettings(login: string): string {
+  return Object.entries(LOGIN_SETTINGS)
+    .map(([setting, value]) => `ALTER ROLE ${name(login)} SET ${setting} = ${value};`)
+    .join('\n')
 }
 
 /** Sets the password of the runtime's login, as a verifier: the clear text is not in it. */
@@ -59,15 +65,16 @@ export function setVerifier({ login }: ShardNames, verifier: string): string {
 }
 
 /** One migration of a Shard's database. Of two that start at once, the second waits, finds the version taken and is rolled back. */
-export function migrateDatabase({ runtime, tenants }: ShardNames, { version, name: title, sql }: Migration): string {
+export function migrateDatabase({ runtime, tenants, rows }: ShardNames, { version, name: title, sql }: Migration): string {
   return `SELECT pg_advisory_xact_lock(hashtextextended('tenantry database', 0));
-${fill(sql, { runtime, tenants })}
+${fill(sql, { runtime, tenants, rows })}
 INSERT INTO tenantry.database_migrations (version, name) VALUES (${version}, ${text(title)});`
 }
 
 /** Makes everything a new tenant has, with all migrations: it stands whole or not at all. */
 export function createTenant(names: ShardNames, tenant: TenantIdentity, migrations: readonly Migration[]): string {
-  const { uid, namespace, name: id, physical, epoch } = tenant
+  const { uid, namespace, name: id, epoch } = tenant
+  const physical = tenantName(uid)
   return [
     lockTenant(uid),
     `INSERT INTO tenantry.tenants (uid, namespace, name, isolation, schema_name, role_name, epoch)
@@ -76,15 +83,15 @@ VALUES (${text(uid)}, ${text(namespace)}, ${text(id)}, 'schema', ${text(physical
     `CREATE SCHEMA ${name(physical)};`,
     `INSERT INTO tenantry.head (tenant, role, epoch) VALUES (${text(uid)}, ${text(physical)}, ${epoch});`,
     `INSERT INTO tenantry.relayed (tenant, role) VALUES (${text(uid)}, ${text(physical)});`,
-    ...migrations.map((migration) => applyMigration(uid, physical, migration)),
+    ...migrations.map((migration) => applyMigration(uid, physical, physical, migration)),
     // Last: it locks the group of all tenants until the commit, and others that are being made wait for that.
     grantTenant(names, physical),
   ].join('\n')
 }
 
 /** One migration of a tenant that exists, guarded like those of the database. */
-export function migrateTenant(uid: string, physical: string, migration: Migration): string {
-  return `${lockTenant(uid)}\n${applyMigration(uid, physical, migration)}`
+export function migrateTenant(uid: string, { schema, role }: Physical, migration: Migration): string {
+  return `${lockTenant(uid)}\n${applyMigration(uid, schema, role, migration)}`
 }
 
 /** Lets the runtime take the tenant's role, and the role into its schema. */
@@ -97,13 +104,23 @@ GRANT USAGE ON SCHEMA ${name(physical)} TO ${name(physical)};`
 /** Serves a tenant again whose data had been kept. */
 export function reopenTenant(names: ShardNames, uid: string, physical: string): string {
   return `${grantTenant(names, physical)}
-UPDATE tenantry.tenants SET retained_at = NULL WHERE uid = ${text(uid)};`
+${reopenRecord(uid)}`
+}
+
+/** Notes that a tenant's data is in use again. */
+export function reopenRecord(uid: string): string {
+  return `UPDATE tenantry.tenants SET retained_at = NULL WHERE uid = ${text(uid)};`
+}
+
+/** Notes that a tenant's data is only kept. */
+export function retainRecord(uid: string): string {
+  return `${lockTenant(uid)}
+UPDATE tenantry.tenants SET retained_at = coalesce(retained_at, now()) WHERE uid = ${text(uid)};`
 }
 
 /** Keeps a tenant's data and locks the runtime out of it. */
 export function retainTenant({ runtime }: ShardNames, uid: string, physical: string): string {
-  return `${lockTenant(uid)}
-UPDATE tenantry.tenants SET retained_at = coalesce(retained_at, now()) WHERE uid = ${text(uid)};
+  return `${retainRecord(uid)}
 DO $$ BEGIN IF to_regrole(${text(physical)}) IS NOT NULL THEN REVOKE ${name(physical)} FROM ${name(runtime)}; END IF; END $$;`
 }
 
@@ -119,13 +136,15 @@ END IF; END $$;
 DELETE FROM tenantry.tenants WHERE uid = ${text(uid)};`
 }
 
-function lockTenant(uid: string): string {
+/** Lets nobody else make, change or end this tenant until the transaction is over. */
+export function lockTenant(uid: string): string {
   return `SELECT pg_advisory_xact_lock(hashtextextended(${text(uid)}, 0));`
 }
 
-function applyMigration(uid: string, physical: string, { version, name: title, sql }: Migration): string {
-  return `SET LOCAL search_path TO ${name(physical)};
-${fill(sql, { role: physical, schema: physical })}
+/** One migration of a tenant's own tables, and its mark. */
+export function applyMigration(uid: string, schema: string, role: string, { version, name: title, sql }: Migration): string {
+  return `SET LOCAL search_path TO ${name(schema)};
+${fill(sql, { role, schema })}
 SET LOCAL search_path TO '';
 INSERT INTO tenantry.migrations (tenant, version, name) VALUES (${text(uid)}, ${version}, ${text(title)});`
 }

@@ -5,8 +5,10 @@ import { isStatus } from '../kubernetes/api-error.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { SECRETS } from '../kubernetes/object.ts'
 import { type Database, openDatabase, tryLogin } from '../postgres/connect.ts'
+import { createTemplate, dropTemplate, fillTemplate, markTemplate } from '../postgres/databases.ts'
 import { isOutage } from '../postgres/failure.ts'
-import type { Migration } from '../postgres/migrations.ts'
+import type { Migrations } from '../postgres/migrations.ts'
+import { grantRows, migrateRows, secureTables } from '../postgres/rows.ts'
 import { scramVerifier } from '../postgres/scram.ts'
 import {
   closeToPublic,
@@ -21,7 +23,7 @@ import type { Shard, ShardWorld } from './observe.ts'
 import type { ShardStep } from './plan.ts'
 
 /** What the steps need besides the world. */
-export type ShardTools = { client: Client; migrations: readonly Migration[] }
+export type ShardTools = { client: Client; migrations: Migrations }
 
 type Task = ShardTools & { shard: Shard; world: ShardWorld; database: Database; credentials: Credentials | undefined; signal: AbortSignal }
 
@@ -66,8 +68,28 @@ const ACTIONS: Record<ShardStep['kind'], (task: Task, step: ShardStep) => Promis
   },
   migrate: async ({ database, world, migrations }, step) => {
     const from = step.kind === 'migrate' ? step.from : 0
-    for (const migration of migrations) if (migration.version > from) await database.run(migrateDatabase(world.names, migration))
+    for (const migration of migrations.database) if (migration.version > from) await database.run(migrateDatabase(world.names, migration))
   },
+  'migrate-rows': async ({ database, world, migrations }, step) => {
+    const from = step.kind === 'migrate-rows' ? step.from : 0
+    for (const migration of migrations.tenant) if (migration.version > from) await database.run(migrateRows(world.names, migration))
+  },
+  'secure-rows': ({ database, world }) => database.run(`${grantRows(world.names)}\n${secureTables()}`),
+  'make-template': makeTemplate,
+}
+
+/** Complete with its mark only: a template that was left half made is made anew. */
+async function makeTemplate({ database, world, migrations }: Task, step: ShardStep): Promise<void> {
+  const { access, names } = world
+  await database.run(dropTemplate(names))
+  await database.run(createTemplate(names))
+  const template = openDatabase({ ...access, database: names.template })
+  try {
+    await template.run(fillTemplate(names, migrations.database))
+  } finally {
+    await template.close()
+  }
+  if (step.kind === 'make-template') await database.run(markTemplate(names, step.mark))
 }
 
 /** The Secret before the role: after a crash between the two, the next pass finds a login that is refused, and sets its verifier from the Secret. */

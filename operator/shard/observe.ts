@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { CREDENTIALS_SECRET, type Credentials, parseCredentials } from '../../config/routing.ts'
 import type { ShardSpec, ShardStatus } from '../../crds/shard.ts'
+import type { Isolation } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { type KubeObject, SECRETS, type Secret } from '../kubernetes/object.ts'
@@ -24,6 +25,7 @@ export type ShardWorld = {
   credentials: Credentials | undefined
   /** The runtime's login, tried with these credentials, is let in. */
   loginWorks: boolean
+  isolations: readonly Isolation[]
 }
 
 const DATABASE_MISSING = '3D000'
@@ -42,7 +44,7 @@ export async function observeShard(client: Client, shard: Shard, signal: AbortSi
   const secret = await client.get(SECRETS, shard.metadata.namespace, CREDENTIALS_SECRET, { signal })
   const credentials = credentialsIn(secret, shard.metadata.name)
   const loginWorks = found.database?.roles.includes(names.login) === true && (await works(access, credentials))
-  return { access, names, mark: markOf(shard), ...found, credentials, loginWorks }
+  return { access, names, mark: markOf(shard), ...found, credentials, loginWorks, isolations: shard.spec.isolations }
 }
 
 function markOf({ metadata }: Shard): string {

@@ -5,8 +5,20 @@ import { planShard } from './plan.ts'
 
 const names = shardNames('tenantry')
 const server = { version: 180_004, versionText: '18.4', login: 'admin', superuser: false, createRole: true, createDatabase: true }
-const roles = [names.runtime, names.tenants, names.login]
-const database = { owned: true, mark: 'mine', openToPublic: false, roles, foreignRoles: [], granted: true, version: 1 }
+const roles = [names.runtime, names.tenants, names.login, names.rows]
+const database = {
+  owned: true,
+  mark: 'mine',
+  openToPublic: false,
+  roles,
+  foreignRoles: [],
+  granted: true,
+  version: 1,
+  rowsVersion: 2,
+  rowsSecure: true,
+  templateMark: 'mine, template 1',
+}
+const latest = { database: 1, tenant: 2 }
 const access = { host: 'db', port: 5432, database: 'tenantry', tls: 'disable' as const, username: 'admin', password: 'x' }
 const credentials = { username: names.login, password: 'secret' }
 const world = (changes: Partial<ShardWorld> = {}): ShardWorld => ({
@@ -17,6 +29,7 @@ const world = (changes: Partial<ShardWorld> = {}): ShardWorld => ({
   database,
   credentials,
   loginWorks: true,
+  isolations: ['row', 'schema', 'database'],
   ...changes,
 })
 
@@ -26,16 +39,40 @@ const cases: [string, ShardWorld, string[] | string][] = [
   [
     'everything in a new database, the Secret before the roles',
     world({
-      database: { ...database, mark: undefined, openToPublic: true, roles: [], granted: false, version: 0 },
+      database: {
+        ...database,
+        mark: undefined,
+        openToPublic: true,
+        roles: [],
+        granted: false,
+        version: 0,
+        rowsVersion: 0,
+        rowsSecure: false,
+        templateMark: undefined,
+      },
       credentials: undefined,
       loginWorks: false,
     }),
-    ['mark', 'issue-credentials', 'create-roles', 'close-to-public', 'grant-login', 'set-verifier', 'migrate'],
+    [
+      'mark',
+      'issue-credentials',
+      'create-roles',
+      'close-to-public',
+      'grant-login',
+      'set-verifier',
+      'migrate',
+      'migrate-rows',
+      'secure-rows',
+      'make-template',
+    ],
   ],
   ['the verifier again after a crash behind the Secret', world({ loginWorks: false }), ['set-verifier']],
   ['a new password when the Secret is lost', world({ credentials: undefined, loginWorks: false }), ['issue-credentials', 'set-verifier']],
   ['the Secret alone when the CA changes', world({ access: { ...access, ca: 'new' } }), ['issue-credentials']],
   ['what was opened to PUBLIC', world({ database: { ...database, openToPublic: true } }), ['close-to-public']],
+  ['row-level security of a shared table', world({ database: { ...database, rowsSecure: false } }), ['secure-rows']],
+  ['a template of older migrations', world({ database: { ...database, templateMark: 'mine, template 0' } }), ['make-template']],
+  ['no template where no database is wanted', world({ isolations: ['row'], database: { ...database, templateMark: undefined } }), []],
   ['refuses an old server', world({ server: { ...server, version: 150_009 } }), 'VersionUnsupported'],
   ['refuses a superuser', world({ server: { ...server, superuser: true } }), 'AdminIsSuperuser'],
   ['refuses a login that may not make roles', world({ server: { ...server, createRole: false } }), 'AdminRightsMissing'],
@@ -45,6 +82,6 @@ const cases: [string, ShardWorld, string[] | string][] = [
 ]
 
 test.each(cases)('plans: %s', (_, found, expected) => {
-  const plan = planShard(found, 1)
+  const plan = planShard(found, latest)
   expect(plan.kind === 'refuse' ? plan.reason : plan.steps.map(({ kind }) => kind)).toEqual(expected)
 })

@@ -1,4 +1,5 @@
 import type { ShardReason } from '../../crds/shard.ts'
+import { templateMark } from '../postgres/names.ts'
 import type { ShardWorld } from './observe.ts'
 
 /** One thing to do on a Shard; steps are taken in the order of the plan. */
@@ -11,6 +12,9 @@ export type ShardStep =
   | { kind: 'grant-login' }
   | { kind: 'set-verifier' }
   | { kind: 'migrate'; from: number }
+  | { kind: 'migrate-rows'; from: number }
+  | { kind: 'secure-rows' }
+  | { kind: 'make-template'; mark: string }
 
 /** What a pass will do, or why it will not touch the server. `again`: there is more to see once it is done. */
 export type ShardPlan = { kind: 'refuse'; reason: ShardReason; message: string } | { kind: 'set-up'; steps: ShardStep[]; again: boolean }
@@ -19,8 +23,11 @@ type Refusal = Extract<ShardPlan, { kind: 'refuse' }>
 
 const OLDEST = 160_000
 
-/** Works out what is missing on a Shard, whose database's migrations end with `latest`. */
-export function planShard(world: ShardWorld, latest: number): ShardPlan {
+/** The last migration of a Shard's database, and of a tenant's tables. */
+export type Latest = { database: number; tenant: number }
+
+/** Works out what is missing on a Shard, whose migrations end with `latest`. */
+export function planShard(world: ShardWorld, latest: Latest): ShardPlan {
   const refusal = CHECKS.map((check) => check(world)).find((found) => found !== undefined)
   if (refusal !== undefined) return refusal
   if (world.database === undefined) return { kind: 'set-up', steps: [{ kind: 'create-database' }], again: true }
@@ -28,20 +35,24 @@ export function planShard(world: ShardWorld, latest: number): ShardPlan {
 }
 
 function missingSteps(
-  { names, mark, access, credentials, loginWorks }: ShardWorld,
+  { names, mark, access, credentials, loginWorks, isolations }: ShardWorld,
   facts: NonNullable<ShardWorld['database']>,
-  latest: number,
+  latest: Latest,
 ): ShardStep[] {
+  const template = templateMark(mark, latest.database)
   const current = credentials?.username === names.login
   const steps: [boolean, ShardStep][] = [
     [facts.mark !== mark, { kind: 'mark' }],
     [!current, { kind: 'issue-credentials', password: 'new' }],
     [current && credentials.ca !== access.ca, { kind: 'issue-credentials', password: 'same' }],
-    [facts.roles.length < 3, { kind: 'create-roles' }],
+    [facts.roles.length < 4, { kind: 'create-roles' }],
     [facts.openToPublic, { kind: 'close-to-public' }],
     [!facts.granted, { kind: 'grant-login' }],
     [!loginWorks || !current, { kind: 'set-verifier' }],
-    [facts.version < latest, { kind: 'migrate', from: facts.version }],
+    [facts.version < latest.database, { kind: 'migrate', from: facts.version }],
+    [facts.rowsVersion < latest.tenant, { kind: 'migrate-rows', from: facts.rowsVersion }],
+    [!facts.rowsSecure, { kind: 'secure-rows' }],
+    [isolations.includes('database') && facts.templateMark !== template, { kind: 'make-template', mark: template }],
   ]
   return steps.flatMap(([needed, step]) => (needed ? [step] : []))
 }

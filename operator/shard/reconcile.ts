@@ -9,7 +9,7 @@ import type { Recorder } from '../kubernetes/recorder.ts'
 import type { Result } from '../loop/controller.ts'
 import type { Logger } from '../loop/logger.ts'
 import type { Connections } from '../postgres/connections.ts'
-import { latest, type Migration } from '../postgres/migrations.ts'
+import { latestOf, type Migrations } from '../postgres/migrations.ts'
 import type { RoutingPublisher } from '../routing/publish.ts'
 import { applyShard } from './apply.ts'
 import { observeShard, type Shard } from './observe.ts'
@@ -20,7 +20,7 @@ import { type ShardOutcome, shardStatus } from './status.ts'
 export type ShardContext = {
   client: Client
   namespace: string
-  migrations: readonly Migration[]
+  migrations: Migrations
   shard: (name: string) => Shard | undefined
   /** How many Tenants are placed on the Shard. */
   countTenants: (shard: string) => number
@@ -50,7 +50,7 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
   try {
     const world = await observeShard(context.client, shard, signal)
     serverVersion = world.server.versionText
-    const plan = planShard(world, latest(context.migrations))
+    const plan = planShard(world, latestOf(context.migrations))
     if (plan.kind === 'refuse') throw new OperatorError(plan.reason, plan.message)
     await applyShard(context, shard, world, plan.steps, signal)
     if (plan.again) return { kind: 'again' }

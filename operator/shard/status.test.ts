@@ -13,6 +13,7 @@ const shard = (status?: ShardStatus): Shard => ({
     adminSecretRef: { name: 's' },
     tls: { mode: 'disable' },
     capacity: { tenants: 1 },
+    isolations: ['schema'],
     schedulable: true,
   },
   ...(status === undefined ? {} : { status }),

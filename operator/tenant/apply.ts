@@ -2,33 +2,15 @@ import { TENANT_FINALIZER } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { type ObjectMeta, SECRETS, TENANTS } from '../kubernetes/object.ts'
-import type { Recorder } from '../kubernetes/recorder.ts'
-import type { Database } from '../postgres/connect.ts'
-import type { Connections } from '../postgres/connections.ts'
-import { latest, type Migration } from '../postgres/migrations.ts'
-import { type ShardNames, shardNames, tenantName } from '../postgres/names.ts'
-import { createTenant, dropTenant, grantTenant, migrateTenant, reopenTenant, retainTenant } from '../postgres/statements.ts'
 import { buildRoute, type Home } from '../routing/build.ts'
-import type { RoutingPublisher } from '../routing/publish.ts'
 import type { Tenant } from './home.ts'
-import { homeInStatus, placementNote, shardOf } from './home.ts'
+import { placementNote, shardOf } from './home.ts'
 import { type ApiKey, issueKey, replaceToken, routeKeys } from './keys.ts'
-import type { LastWrites } from './last-writes.ts'
 import type { TenantWorld } from './observe.ts'
-import type { Occupancy } from './occupancy.ts'
 import type { Placement } from './placement.ts'
 import type { DatabaseStep, Failure, KeyStep, TenantPlan } from './plan.ts'
-
-/** What the steps work with. */
-export type TenantTools = {
-  client: Client
-  connections: Connections
-  routing: RoutingPublisher
-  occupancy: Occupancy
-  writes: LastWrites
-  recorder: Recorder
-  migrations: readonly Migration[]
-}
+import { homeOf, takeSteps } from './steps.ts'
+import type { TenantTools } from './target.ts'
 
 /** How a pass ended. `home` is where the tenant stands, as far as it is known. */
 export type TenantOutcome =
@@ -78,9 +60,9 @@ async function serve(tools: TenantTools, world: TenantWorld, plan: Served, signa
   // Neither needs the other: the keys' Secrets are written while the database works. Both have ended before the pass does.
   const issuing = applyKeys(tools, world, plan.keys, signal)
   issuing.catch(() => {})
-  const failed = await takeSteps(tools, world, plan.steps)
+  const failed = await takeSteps(tools, world, plan.steps, signal)
   const keys = await issuing
-  const home = homeOf(tools, world, failed)
+  const home = homeOf(tools, world, plan.failure, failed)
   const failure = plan.failure ?? failed?.failure
   if (home !== undefined) await publish(tools, world, home, keys.keys)
   return { kind: 'stands', home, failure: failure ?? keys.failure ?? hostFailure(world) }
@@ -97,7 +79,7 @@ async function remove(tools: TenantTools, world: TenantWorld, plan: Removed, sig
   if (!tenant.metadata.finalizers?.includes(TENANT_FINALIZER)) return { kind: 'gone' }
   await tools.routing.removeRoute(tenant.metadata.uid)
   await applyKeys(tools, world, plan.keys, signal)
-  const failure = plan.failure ?? (await takeSteps(tools, world, plan.steps))?.failure
+  const failure = plan.failure ?? (await takeSteps(tools, world, plan.steps, signal))?.failure
   if (failure !== undefined) return { kind: 'remains', failure }
   await tellEnd(tools, world, plan.steps)
   await dropFinalizer(tools.client, tenant, signal)
@@ -106,111 +88,18 @@ async function remove(tools: TenantTools, world: TenantWorld, plan: Removed, sig
 
 async function tellEnd({ recorder }: TenantTools, { tenant, look }: TenantWorld, steps: readonly DatabaseStep[]): Promise<void> {
   if (look.kind !== 'seen' || look.facts.record === undefined) return
-  const place = `schema ${look.facts.record.schema} of database ${look.database} on Shard ${shardOf(tenant)}`
+  const { isolation, database, schema } = look.facts.record
+  const what = isolation === 'row' ? `the rows in schema ${schema} of` : isolation === 'schema' ? `schema ${schema} of` : 'the whole of'
+  const place = `${what} database ${database} on Shard ${shardOf(tenant)}`
   if (steps.some(({ kind }) => kind === 'drop'))
-    await recorder.record(tenant, 'Normal', 'DataRemoved', `Removed ${place}, its role, the API keys and the route.`)
+    await recorder.record(tenant, 'Normal', 'DataRemoved', `Removed ${place}, what let the runtime in, the API keys and the route.`)
   else
     await recorder.record(
       tenant,
       'Normal',
       'DataRetained',
-      `The data is kept in ${place}; API keys and route are removed. Set spec.deletionPolicy to Delete before deleting to remove it.`,
+      `Kept: ${place}, under UID ${tenant.metadata.uid}; API keys and route are removed. Set spec.deletionPolicy to Delete before deleting to remove it.`,
     )
-}
-
-type Attempt = { step: DatabaseStep; failure: Failure }
-
-/** The steps until one fails. */
-async function takeSteps(tools: TenantTools, world: TenantWorld, steps: readonly DatabaseStep[]): Promise<Attempt | undefined> {
-  const { look, tenant } = world
-  const shard = shardOf(tenant)
-  const connection = shard === undefined ? undefined : tools.connections.database(shard)
-  if (look.kind !== 'seen' || connection === undefined) return undefined
-  for (const step of steps) {
-    try {
-      await takeStep(connection, shardNames(look.database), world, step, tools.migrations)
-    } catch (cause) {
-      return { step, failure: describe(step, shard, cause) }
-    }
-  }
-  return undefined
-}
-
-async function takeStep(
-  database: Pick<Database, 'run'>,
-  names: ShardNames,
-  { tenant, look }: TenantWorld,
-  step: DatabaseStep,
-  migrations: readonly Migration[],
-): Promise<void> {
-  const { uid, namespace, name } = tenant.metadata
-  const record = look.kind === 'seen' ? look.facts.record : undefined
-  const physical = record?.schema ?? tenantName(uid)
-  switch (step.kind) {
-    case 'create':
-      return database.run(createTenant(names, { uid, namespace, name, physical, epoch: 1 }, migrations))
-    case 'reopen':
-      return database.run(reopenTenant(names, uid, physical))
-    case 'grant':
-      return database.run(grantTenant(names, physical))
-    case 'migrate':
-      for (const migration of migrations) if (migration.version > step.from) await database.run(migrateTenant(uid, physical, migration))
-      return
-    case 'retain':
-      return database.run(retainTenant(names, uid, physical))
-    case 'drop':
-      return database.run(dropTenant(uid, physical, record?.role ?? physical))
-  }
-}
-
-function describe(step: DatabaseStep, shard: string | undefined, cause: unknown): Failure {
-  if (cause instanceof OperatorError)
-    return { stage: 'Provisioned', reason: 'ShardUnreachable', message: `Shard ${shard}: ${cause.message}`, cause }
-  if (step.kind === 'migrate') {
-    return {
-      stage: 'SchemaCurrent',
-      reason: 'MigrationFailed',
-      message: `A migration above ${step.from} failed and was rolled back: see the operator's log; it is tried again.`,
-      cause,
-    }
-  }
-  return {
-    stage: 'Provisioned',
-    reason: 'ProvisioningFailed',
-    message: `The step ${step.kind} failed on Shard ${shard} and was rolled back: see the operator's log; it is tried again.`,
-    cause,
-  }
-}
-
-/** Where the tenant stands after the steps: as the database says, and while it does not answer, as was last known. */
-function homeOf({ migrations }: TenantTools, { tenant, look }: TenantWorld, failed: Attempt | undefined): Home | undefined {
-  const shard = shardOf(tenant)
-  if (look.kind !== 'seen' || shard === undefined) return homeInStatus(tenant)
-  const { record, version } = look.facts
-  if (failed?.step.kind === 'create') return undefined
-  if (record === undefined) {
-    const physical = tenantName(tenant.metadata.uid)
-    if (tenant.status?.schema !== undefined || look.facts.schemaExists || look.facts.roleExists) return homeInStatus(tenant)
-    return {
-      shard,
-      isolation: 'schema',
-      database: look.database,
-      schema: physical,
-      role: physical,
-      epoch: 1,
-      schemaVersion: latest(migrations),
-    }
-  }
-  const schemaVersion = failed?.step.kind === 'migrate' ? version : Math.max(version, latest(migrations))
-  return {
-    shard,
-    isolation: 'schema',
-    database: look.database,
-    schema: record.schema,
-    role: record.role,
-    epoch: record.epoch,
-    schemaVersion,
-  }
 }
 
 /**

@@ -4,6 +4,7 @@ import type { Secret } from '../kubernetes/object.ts'
 import { readTenant, type TenantFacts } from '../postgres/catalog.ts'
 import type { Connections } from '../postgres/connections.ts'
 import { shardNames, tenantName } from '../postgres/names.ts'
+import { loginIn } from '../routing/credentials.ts'
 import type { Shard } from '../shard/observe.ts'
 import { isReady } from '../shard/reconcile.ts'
 import { shardOf, type Tenant } from './home.ts'
@@ -16,6 +17,8 @@ export type TenantSources = {
   tenants: () => Tenant[]
   shards: () => Shard[]
   keySecrets: () => Secret[]
+  /** The Secret with the runtime's logins. */
+  logins: () => Secret | undefined
   occupancy: Occupancy
   connections: Connections
 }
@@ -34,6 +37,8 @@ export type TenantWorld = {
   look: Look
   /** The API keys whose Secrets are marked as this Tenant's, those that spec no longer names included. */
   keys: ApiKey[]
+  /** The runtime has the login of the tenant's own database, where the tenant has one. */
+  hasLogin: boolean
   /** Hosts of this Tenant that an older one has. */
   takenHosts: { host: string; by: string }[]
 }
@@ -45,6 +50,7 @@ export function observeTenant(sources: TenantSources, tenant: Tenant, look: Look
     candidates: look.kind === 'unplaced' ? candidatesOf(sources) : [],
     look,
     keys: sources.keySecrets().flatMap((secret) => readKey(secret, tenant.metadata.uid) ?? []),
+    hasLogin: loginIn(sources.logins(), tenantName(tenant.metadata.uid)) !== undefined,
     takenHosts: takenHosts(tenant, sources.tenants),
   }
 }
@@ -56,6 +62,7 @@ function candidatesOf({ shards, occupancy }: TenantSources): Candidate[] {
     labels: shard.metadata.labels ?? {},
     ready: isReady(shard) && shard.metadata.deletionTimestamp === undefined,
     schedulable: shard.spec.schedulable,
+    isolations: shard.spec.isolations,
     capacity: shard.spec.capacity.tenants,
     tenants: counts.get(shard.metadata.name) ?? 0,
   }))
@@ -84,7 +91,7 @@ export async function lookAtDatabase({ shards, connections }: TenantSources, ten
       : { kind: 'blocked', reason: 'ShardNotReady', message: `The Shard ${home} is not Ready: see its conditions.` }
   const { database } = shard.spec.endpoint
   try {
-    const facts = await readTenant(connection, metadata.uid, tenantName(metadata.uid), shardNames(database).runtime)
+    const facts = await readTenant(connection, metadata.uid, spec.isolation, shardNames(database))
     return { kind: 'seen', facts, database }
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error

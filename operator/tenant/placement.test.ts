@@ -7,6 +7,7 @@ const candidate = (name: string, changes: Partial<Candidate> = {}): Candidate =>
   labels: {},
   ready: true,
   schedulable: true,
+  isolations: ['row', 'schema', 'database'],
   capacity: 10,
   tenants: 0,
   ...changes,
@@ -46,7 +47,9 @@ test.each(cases)('places: %s', (_, tenant, candidates, expected) => {
 
 test('says why there is no place', () => {
   const { message } = choosePlacement(spec(), [candidate('a', { tenants: 10 }), candidate('b', { schedulable: false })])
-  expect(message).toBe('Of 2 Shards 0 are not Ready, 1 are not schedulable, 1 are full: add a Shard or raise spec.capacity.tenants of one.')
+  expect(message).toBe(
+    'Of 2 Shards 0 are not Ready, 1 are not schedulable, 0 do not accept isolation schema, 1 are full: add a Shard or raise spec.capacity.tenants of one.',
+  )
 })
 
 test.each([

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { TENANT_FINALIZER, type TenantSpec, type TenantStatus } from '../../crds/tenant.ts'
+import { type Isolation, TENANT_FINALIZER, type TenantSpec, type TenantStatus } from '../../crds/tenant.ts'
 import type { ObjectMeta } from '../kubernetes/object.ts'
 import type { TenantFacts } from '../postgres/catalog.ts'
 import type { Tenant } from './home.ts'
@@ -26,20 +26,36 @@ const tenant = ({ spec, status, metadata }: Changes = {}): Tenant => ({
   spec: { isolation: 'schema', deletionPolicy: 'Retain', ...spec },
   status: { shard: 'a', ...status },
 })
-const record = { namespace: 'ns', name: 'acme', schema: NAME, role: NAME, epoch: 1, retained: false }
-const whole: TenantFacts = { record, schemaExists: true, roleExists: true, granted: true, version: 2 }
-const nothing: TenantFacts = { record: undefined, schemaExists: false, roleExists: false, granted: false, version: 0 }
+const record = {
+  namespace: 'ns',
+  name: 'acme',
+  isolation: 'schema',
+  database: 'tenantry',
+  schema: NAME,
+  role: NAME,
+  epoch: 1,
+  retained: false,
+  made: true,
+} as const
+const whole: TenantFacts = { record, placeExists: true, roleExists: true, granted: true, version: 2, baseVersion: 0 }
+const nothing: TenantFacts = { record: undefined, placeExists: false, roleExists: false, granted: false, version: 0, baseVersion: 0 }
+const latest = { tenant: 2, database: 2 }
 const seen = (facts: Partial<TenantFacts> = {}): Look => ({ kind: 'seen', facts: { ...whole, ...facts }, database: 'tenantry' })
 const world = (look: Look, changes: Changes = {}, keys: TenantWorld['keys'] = []): TenantWorld => ({
   tenant: tenant(changes),
   candidates: [],
   look,
   keys,
+  hasLogin: true,
   takenHosts: [],
 })
 const key = (name: string, sha256: string | undefined = 'x') => ({ name, secret: `acme-apikey-${name}`, uid: 'u', sha256 })
 const blocked: Look = { kind: 'blocked', reason: 'ShardUnreachable', message: 'No.' }
 const deleted = { metadata: { deletionTimestamp: 'now' } }
+
+const ownRecord = { ...record, isolation: 'database', database: NAME, schema: 'tenant' } as const
+const own = { ...whole, record: ownRecord, baseVersion: 2 }
+const inMode = (isolation: Isolation, facts: Partial<TenantFacts>) => world(seen(facts), { spec: { isolation } })
 
 const steps: [string, TenantWorld, string[], string | undefined][] = [
   ['nothing when all stands', world(seen()), [], undefined],
@@ -48,10 +64,27 @@ const steps: [string, TenantWorld, string[], string | undefined][] = [
   ['nothing when a newer operator has migrated further', world(seen({ version: 3 })), [], undefined],
   ['a grant that was revoked', world(seen({ granted: false })), ['grant'], undefined],
   ['opens again what was kept', world(seen({ granted: false, record: { ...record, retained: true } })), ['reopen'], undefined],
-  ['no schema of somebody else', world(seen({ ...nothing, schemaExists: true })), [], 'NameConflict'],
+  ['no schema of somebody else', world(seen({ ...nothing, placeExists: true })), [], 'NameConflict'],
   ['no role of somebody else', world(seen({ ...nothing, roleExists: true })), [], 'NameConflict'],
+  [
+    'one record for a tenant of the shared tables',
+    inMode('row', { ...nothing, placeExists: true, roleExists: true }),
+    ['create'],
+    undefined,
+  ],
+  ['leaves the shared tables to the Shard', inMode('row', { record: { ...record, isolation: 'row' }, version: 1 }), [], undefined],
+  [
+    'goes on with a database that is half made',
+    inMode('database', { ...own, record: { ...ownRecord, made: false }, placeExists: false }),
+    ['create'],
+    undefined,
+  ],
+  ['lets the runtime into a database whose login is lost', { ...inMode('database', own), hasLogin: false }, ['grant'], undefined],
+  ['what surrounds the tables of a database', inMode('database', { ...own, baseVersion: 1 }), ['migrate'], undefined],
+  ['no empty database in the place of a lost one', inMode('database', { ...own, placeExists: false }), [], 'DataMissing'],
+  ['no tenant of another isolation', inMode('row', {}), [], 'NameConflict'],
   ['no data of another Tenant', world(seen({ record: { ...record, name: 'other' } })), [], 'NameConflict'],
-  ['no empty schema in the place of a lost one', world(seen({ schemaExists: false })), [], 'DataMissing'],
+  ['no empty schema in the place of a lost one', world(seen({ placeExists: false })), [], 'DataMissing'],
   ['no empty tenant in the place of a lost one', world(seen(nothing), { status: { schema: NAME } }), [], 'DataMissing'],
   ['nothing while the Shard does not answer', world(blocked), [], 'ShardUnreachable'],
   ['keeps the data of a deleted one', world(seen(), deleted), ['retain'], undefined],
@@ -61,7 +94,7 @@ const steps: [string, TenantWorld, string[], string | undefined][] = [
 ]
 
 test.each(steps)('plans %s', (_, found, expected, failure) => {
-  const plan = planTenant(found, 2)
+  const plan = planTenant(found, latest)
   if (plan.kind !== 'serve' && plan.kind !== 'remove') throw new Error(plan.kind)
   expect(plan.steps.map(({ kind }) => kind)).toEqual(expected)
   expect(plan.failure?.reason).toBe(failure)
@@ -69,7 +102,7 @@ test.each(steps)('plans %s', (_, found, expected, failure) => {
 
 test('plans keys: issues, replaces what lost its token, revokes, also while the Shard does not answer', () => {
   const apiKeys = [{ name: 'new' }, { name: 'broken' }, { name: 'good' }]
-  const plan = planTenant(world(blocked, { spec: { apiKeys } }, [key('old'), { ...key('broken'), sha256: undefined }, key('good')]), 2)
+  const plan = planTenant(world(blocked, { spec: { apiKeys } }, [key('old'), { ...key('broken'), sha256: undefined }, key('good')]), latest)
   expect(plan).toMatchObject({
     kind: 'serve',
     keys: [
@@ -81,6 +114,6 @@ test('plans keys: issues, replaces what lost its token, revokes, also while the 
 })
 
 test('waits when the Shard has not been looked at yet, and puts a finalizer back that is missing', () => {
-  expect(planTenant(world({ kind: 'unknown' }), 2)).toEqual({ kind: 'wait' })
-  expect(planTenant(world(seen(), { metadata: { finalizers: [] } }), 2)).toMatchObject({ kind: 'serve', claim: true })
+  expect(planTenant(world({ kind: 'unknown' }), latest)).toEqual({ kind: 'wait' })
+  expect(planTenant(world(seen(), { metadata: { finalizers: [] } }), latest)).toMatchObject({ kind: 'serve', claim: true })
 })

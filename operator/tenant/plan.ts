@@ -29,8 +29,11 @@ export type TenantPlan =
   | { kind: 'serve'; claim: boolean; steps: DatabaseStep[]; failure: Failure | undefined; keys: KeyStep[] }
   | { kind: 'remove'; steps: DatabaseStep[]; failure: Failure | undefined; keys: KeyStep[] }
 
+/** The last migration of tenants' tables, and of what surrounds them in a database of their own. */
+export type Latest = { tenant: number; database: number }
+
 /** Works out what is to be done for a tenant whose migrations end with `latest`. */
-export function planTenant(world: TenantWorld, latest: number): TenantPlan {
+export function planTenant(world: TenantWorld, latest: Latest): TenantPlan {
   const { tenant, look, candidates } = world
   const deleting = tenant.metadata.deletionTimestamp !== undefined
   if (look.kind === 'unknown') return { kind: 'wait' }
@@ -41,7 +44,7 @@ export function planTenant(world: TenantWorld, latest: number): TenantPlan {
   if (look.kind === 'blocked')
     return { kind: 'serve', claim, steps: [], failure: { stage: 'Provisioned', reason: look.reason, message: look.message }, keys }
   const failure = findConflict(world, look.facts)
-  return { kind: 'serve', claim, steps: failure === undefined ? provisionSteps(look.facts, latest) : [], failure, keys }
+  return { kind: 'serve', claim, steps: failure === undefined ? provisionSteps(world, look.facts, latest) : [], failure, keys }
 }
 
 function planRemoval({ tenant, look, keys }: TenantWorld): TenantPlan {
@@ -56,18 +59,21 @@ function planRemoval({ tenant, look, keys }: TenantWorld): TenantPlan {
   return { kind: 'remove', steps: [step], failure: undefined, keys: revoke }
 }
 
-function provisionSteps({ record, granted, version }: TenantFacts, latest: number): DatabaseStep[] {
-  if (record === undefined) return [{ kind: 'create' }]
+function provisionSteps({ hasLogin }: TenantWorld, { record, granted, ...at }: TenantFacts, latest: Latest): DatabaseStep[] {
+  if (record === undefined || !record.made) return [{ kind: 'create' }]
   const steps: DatabaseStep[] = []
+  const ownDatabase = record.isolation === 'database'
   if (record.retained) steps.push({ kind: 'reopen' })
-  else if (!granted) steps.push({ kind: 'grant' })
-  if (version < latest) steps.push({ kind: 'migrate', from: version })
+  else if (!granted || (ownDatabase && !hasLogin)) steps.push({ kind: 'grant' })
+  const isBehind = at.version < latest.tenant || (ownDatabase && at.baseVersion < latest.database)
+  if (isBehind && record.isolation !== 'row') steps.push({ kind: 'migrate', from: at.version })
   return steps
 }
 
 /** Checks whose the things are before one is touched; nothing that may hold data is ever made anew in silence. */
-function findConflict({ tenant }: TenantWorld, { record, schemaExists, roleExists }: TenantFacts): Failure | undefined {
+function findConflict({ tenant }: TenantWorld, { record, placeExists, roleExists }: TenantFacts): Failure | undefined {
   const { name, namespace } = tenant.metadata
+  const { isolation } = tenant.spec
   const found = (reason: TenantReason, message: string): Failure => ({ stage: 'Provisioned', reason, message })
   if (record === undefined && tenant.status?.schema !== undefined) {
     return found(
@@ -76,16 +82,22 @@ function findConflict({ tenant }: TenantWorld, { record, schemaExists, roleExist
     )
   }
   if (record === undefined) {
-    if (!schemaExists && !roleExists) return undefined
+    // The tables that tenants share are there for all of them.
+    if (isolation === 'row' || (!placeExists && !roleExists)) return undefined
     return found(
       'NameConflict',
-      'A schema or role of the name this tenant would have exists without the mark of ownership: rename or remove it.',
+      `A ${isolation} or role of the name this tenant would have exists without the mark of ownership: rename or remove it.`,
     )
   }
   if (record.name !== name || record.namespace !== namespace) {
     return found('NameConflict', `The data belongs to Tenant ${record.namespace}/${record.name}: create this Tenant under that name.`)
   }
-  if (!schemaExists) return found('DataMissing', `The schema ${record.schema} is gone: restore it from a backup.`)
+  if (record.isolation !== isolation) {
+    return found('NameConflict', `The data has isolation ${record.isolation}: create this Tenant with that isolation.`)
+  }
+  if (!record.made) return undefined
+  const place = isolation === 'database' ? `database ${record.database}` : `schema ${record.schema}`
+  if (!placeExists) return found('DataMissing', `The ${place} is gone: restore it from a backup.`)
   if (!roleExists) return found('DataMissing', `The role ${record.role} is gone: restore it, with its grants, from a backup.`)
   return undefined
 }

@@ -3,14 +3,15 @@ import type { TenantStatus } from '../../crds/tenant.ts'
 import { TENANTS } from '../kubernetes/object.ts'
 import type { Result } from '../loop/controller.ts'
 import type { Logger } from '../loop/logger.ts'
-import { latest } from '../postgres/migrations.ts'
-import { applyTenant, type TenantOutcome, type TenantTools } from './apply.ts'
+import { latestOf } from '../postgres/migrations.ts'
+import { applyTenant, type TenantOutcome } from './apply.ts'
 import type { Tenant } from './home.ts'
 import { shardOf } from './home.ts'
 import { CATCH_UP_MS } from './last-writes.ts'
 import { lookAtDatabase, observeTenant, type TenantSources } from './observe.ts'
 import { planTenant } from './plan.ts'
 import { tenantStatus } from './status.ts'
+import type { TenantTools } from './target.ts'
 
 /** What passes of Tenants work with. */
 export type TenantContext = TenantSources & TenantTools & { tenant: (name: string) => Tenant | undefined; log: Logger }
@@ -41,7 +42,7 @@ async function work(context: TenantContext, tenant: Tenant, signal: AbortSignal)
   await using _ = sayWhenSlow(context, tenant, signal)
   const look = await lookAtDatabase(context, tenant)
   const world = observeTenant(context, tenant, look)
-  return applyTenant(context, world, planTenant(world, latest(context.migrations)), signal)
+  return applyTenant(context, world, planTenant(world, latestOf(context.migrations)), signal)
 }
 
 /** Of a tenant of which nothing has been said yet, and that is not done at once, it is said that the work has begun. */

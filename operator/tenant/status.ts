@@ -19,6 +19,7 @@ const STALLED: ReadonlySet<TenantReason> = new Set<TenantReason>([
   'ShardFull',
   'ShardCordoned',
   'PlacedElsewhere',
+  'IsolationNotOffered',
 ])
 const FAILED: ReadonlySet<TenantReason> = new Set<TenantReason>(['NameConflict', 'DataMissing', 'MigrationFailed', 'ProvisioningFailed'])
 // What says nothing of the stage itself, only that it could not be looked at.
@@ -63,7 +64,7 @@ export function tenantStatus(tenant: Tenant, outcome: Told, now: Date): TenantSt
 function failureOf(tenant: Tenant, outcome: Told): Failure | undefined {
   if (outcome.kind === 'unplaced') return { stage: 'Placed', ...outcome.placement }
   if (outcome.kind !== 'begun') return outcome.failure
-  return { stage: 'Provisioned', reason: 'InProgress', message: `Schema and role are being made on Shard ${shardOf(tenant)}.` }
+  return { stage: 'Provisioned', reason: 'InProgress', message: `It is being made on Shard ${shardOf(tenant)}.` }
 }
 
 function placeOf(tenant: Tenant, failure: Failure | undefined): TenantStatus {
@@ -82,9 +83,15 @@ function phaseOf(tenant: Tenant, failure: Failure | undefined): TenantPhase {
 function reached(stage: Stage, tenant: Tenant, home: Home | undefined): Said {
   const said = (reason: TenantReason, message: string): Said => ({ status: 'True', reason, message })
   if (stage === 'Placed') return placedBefore(tenant)
-  if (stage === 'Provisioned') return said('Provisioned', `Schema ${home?.schema} and its role stand in database ${home?.database}.`)
+  if (stage === 'Provisioned') return said('Provisioned', standing(home))
   if (stage === 'SchemaCurrent') return said('SchemaCurrent', `All ${home?.schemaVersion} migrations have run.`)
   return said('Published', 'The route stands in the routing config.')
+}
+
+function standing(home: Home | undefined): string {
+  if (home?.isolation === 'row') return `Its rows stand in schema ${home.schema} of database ${home.database}, behind row-level security.`
+  if (home?.isolation === 'database') return `Database ${home.database} and its login stand.`
+  return `Schema ${home?.schema} and its role stand in database ${home?.database}.`
 }
 
 function placedBefore(tenant: Tenant): Said {

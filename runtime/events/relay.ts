@@ -17,9 +17,13 @@ export type RelayOptions = {
   prefix: string
   shards: () => Iterable<string>
   route: (tenantUid: string) => Tenant | undefined
+  /** The tenants with a database of their own, whose heads no Shard's poll sees. */
+  apart?: () => Iterable<Tenant>
   log: Log
   /** Milliseconds between two looks for what another replica, or nobody, is relaying. */
   pollEvery?: number
+  /** The same for tenants with a database of their own: each look costs a connection. */
+  sweepEvery?: number
 }
 
 const PAGE = 256
@@ -35,11 +39,13 @@ export class Relay {
   readonly #options: RelayOptions
   readonly #shards = new Map<string, ShardRelay>()
   readonly #timer: NodeJS.Timeout
+  readonly #sweeping: NodeJS.Timeout
   #isStopped = false
 
   constructor(options: RelayOptions) {
     this.#options = options
     this.#timer = setInterval(() => this.#poll(), options.pollEvery ?? 200)
+    this.#sweeping = setInterval(() => this.#sweep(), options.sweepEvery ?? 60_000)
   }
 
   /** The tenant has new events: they go out at once. */
@@ -52,7 +58,13 @@ export class Relay {
   async stop(): Promise<void> {
     this.#isStopped = true
     clearInterval(this.#timer)
+    clearInterval(this.#sweeping)
     await Promise.all([...this.#shards.values()].map((shard) => shard.stop()))
+  }
+
+  // Whoever committed relays: this is for what a replica left behind when it ended.
+  #sweep(): void {
+    for (const tenant of this.#options.apart?.() ?? []) this.#of(tenant.route.shard).add(tenant)
   }
 
   #poll(): void {
@@ -109,6 +121,7 @@ class ShardRelay {
       const found = new Set(rows.map((row) => String(row.tenant)))
       for (const uid of this.#since.keys())
         if (!found.has(uid) && !this.#waiting.has(uid) && !this.#running.has(uid)) this.#since.delete(uid)
+      this.#pump()
       for (const uid of found) this.#addFound(uid)
     } catch (error) {
       this.#options.log.debug({ shard: this.#name, error }, 'cannot look for events to relay')
@@ -140,6 +153,7 @@ class ShardRelay {
       this.#failures += 1
       this.#notBefore = Date.now() + Math.min(LONGEST_WAIT, 100 * 2 ** this.#failures)
       this.#options.log.warn({ shard: this.#name, tenant: tenant.uid, error }, 'events could not be relayed; trying again')
+      if (tenant.route.isolation === 'database') this.#waiting.set(tenant.uid, tenant)
     } finally {
       this.#running.delete(tenant.uid)
       this.#pace.rest(tenant.uid, performance.now() - since)

@@ -1,6 +1,7 @@
 import { hash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { TenantryError } from '../errors.ts'
+import { isReachable, type RoutingTable } from '../routing/table.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 import { type Claims, type Directory, type Identity, identify } from '../tenancy/identify.ts'
 
@@ -9,7 +10,7 @@ const LONGEST_KEY = 256
 
 /** What finding the tenant needs of the routing. */
 export type TenantDirectory = {
-  table: () => Directory & { shards: ReadonlyMap<string, unknown> }
+  table: () => Directory & Pick<RoutingTable, 'shards' | 'logins'>
   /** Reads the routing config afresh. Throws when it cannot be read. */
   look: () => Promise<void>
 }
@@ -20,7 +21,7 @@ export type FindTenant = (request: IncomingMessage, requestId: string) => Tenant
 /**
  * A key or host that the table does not know, or knows as another tenant's, is refused only after a look at the routing config that
  * is newer than the request: a tenant that has just become Ready is served by every replica, also under a host that was another's. So is
- * one whose Shard the table does not know yet: the documents arrive in any order.
+ * one whose Shard or login the table does not know yet: the documents arrive in any order.
  */
 export function createFindTenant(directory: TenantDirectory, baseDomain: string): FindTenant {
   const afterLook = async (claims: Claims, requestId: string): Promise<TenantContext> => {
@@ -37,7 +38,7 @@ export function createFindTenant(directory: TenantDirectory, baseDomain: string)
     const claims = claimsOf(request)
     const table = directory.table()
     const identity = identify(claims, table, baseDomain, sameHash)
-    if (identity.kind === 'tenant' && table.shards.has(identity.route.shard)) return contextOf(identity, requestId)
+    if (identity.kind === 'tenant' && isReachable(table, identity.route)) return contextOf(identity, requestId)
     if (identity.kind === 'no-credential') throw refusal(identity)
     return afterLook(claims, requestId)
   }

@@ -17,6 +17,8 @@ export type ProjectorOptions = {
   projections: readonly Projection[]
   shards: () => Iterable<string>
   route: (tenantUid: string) => Tenant | undefined
+  /** The tenants with a database of their own, whose heads no Shard's poll sees. */
+  apart?: () => Iterable<Tenant>
   log: Log
 }
 
@@ -89,6 +91,7 @@ export class Projector {
       const heads = await this.#options.session.poll(shard, findHeads).catch(() => [])
       for (const { tenant: uid, position } of heads) this.#lookAt(shard, String(uid), Number(position))
     }
+    for (const { uid, route } of this.#options.apart?.() ?? []) this.#lookAt(route.shard, uid, Number.POSITIVE_INFINITY)
   }
 
   #lookAt(shard: string, uid: string, target: number): void {

@@ -65,7 +65,7 @@ class RoutingState implements RoutingSink {
   table(): RoutingTable {
     if (this.#builtAt !== this.revision) {
       this.#builtAt = this.revision
-      this.#table = buildTable(this.#documents.values(), this.#credentials, this.#table.shards)
+      this.#table = buildTable(this.#documents.values(), new Map(this.#credentials), this.#table.shards)
       for (const fault of this.#table.faults) this.#fault('(all)', [fault])
     }
     return this.#table

@@ -17,6 +17,8 @@ export type RoutingTable = {
   byUid: ReadonlyMap<string, Route>
   /** The Shards that can be logged in to. */
   shards: ReadonlyMap<string, ShardAccess>
+  /** The logins of tenants with a database of their own, by role. */
+  logins: ReadonlyMap<string, Credentials>
   /** What the documents say twice; none of it is in the maps above, so that no request is served on a guess. */
   faults: readonly string[]
 }
@@ -57,7 +59,12 @@ export function buildTable(
     // A key's hash is told to nobody: it would be enough to find the key's owner in another leak.
     ...byKey.doubles.map(() => 'two tenants with the same key'),
   ]
-  return { byKey: byKey.map, byHost: byHost.map, byId: byId.map, byUid: byUid.map, shards, faults }
+  return { byKey: byKey.map, byHost: byHost.map, byId: byId.map, byUid: byUid.map, shards, logins: credentials, faults }
+}
+
+/** True when all that it takes to log in for the tenant is known. */
+export function isReachable({ shards, logins }: Pick<RoutingTable, 'shards' | 'logins'>, { shard, isolation, role }: Route): boolean {
+  return shards.has(shard) && (isolation !== 'database' || logins.has(role))
 }
 
 /** A map that gives what two owners claim to nobody. */

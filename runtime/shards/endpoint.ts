@@ -11,6 +11,8 @@ export type SessionSettings = {
   pipelined: number
   /** Connections for interactive transactions. */
   interactive: number
+  /** Connections to tenants' own databases, of all tenants of a Shard together. */
+  databases: number
   /** Statements each connection keeps prepared. */
   prepared: number
   connectTimeout: number
@@ -23,6 +25,7 @@ export type SessionSettings = {
 export const DEFAULT_SESSION: SessionSettings = {
   pipelined: 5,
   interactive: 3,
+  databases: 16,
   prepared: 500,
   connectTimeout: 2_000,
   statementTimeout: 4_000,

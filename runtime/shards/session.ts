@@ -1,13 +1,14 @@
 import { escapeIdentifier } from 'pg'
-import type { Credentials, ShardEndpoint } from '../../config/routing.ts'
+import type { Credentials, Route, ShardEndpoint } from '../../config/routing.ts'
 import { TenantryError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Breaker } from '../resilience/breaker.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 import type { Step } from './bundle.ts'
+import { TenantDatabases, type Way } from './databases.ts'
 import { type SessionSettings, sameLogin } from './endpoint.ts'
 import { toTenantryError } from './failure.ts'
-import { Shard, shardBreaker } from './shard.ts'
+import { changes, type PoolChange, Shard, shardBreaker } from './shard.ts'
 import type { Row, Statement } from './statement.ts'
 
 /** Whose data is meant, and where it is. */
@@ -41,6 +42,8 @@ export type Session = {
 export type SessionOptions = {
   endpoint: (shard: string) => ShardEndpoint | undefined
   credentials: (shard: string) => Credentials | undefined
+  /** The login of a tenant with a database of its own, by its role. */
+  login?: (role: string) => Credentials | undefined
   settings: SessionSettings
   log: Log
 }
@@ -53,8 +56,8 @@ const ANNOUNCE_EVERY = 1_000
 export function createSession(options: SessionOptions): Session {
   const shards = new Shards(options)
   const bundle = async (tenant: Tenant, statements: readonly Statement[], signal?: AbortSignal): Promise<Row[][]> => {
-    const steps = [takeRole(tenant), ...statements.map((statement) => stepOf(tenant, statement))]
-    const [, ...rows] = await told(() => shards.find(tenant.route.shard).bundle(pinOf(tenant.uid), steps, signal))
+    const steps = [enter(tenant), ...statements.map((statement) => stepOf(tenant, statement))]
+    const [, ...rows] = await told(() => shards.of(tenant.route).bundle(pinOf(tenant.uid), steps, signal))
     return rows
   }
   const poll = async (shard: string, statement: Statement): Promise<Row[]> => {
@@ -68,7 +71,7 @@ export function createSession(options: SessionOptions): Session {
     read: async (tenant, statement, signal) => (await bundle(tenant, [statement], signal))[0] ?? [],
     transaction: (tenant, work) =>
       told(() =>
-        shards.find(tenant.route.shard).transaction([BEGIN, takeRole(tenant)], (send, atEnd) =>
+        shards.of(tenant.route).transaction([BEGIN, enter(tenant)], (send, atEnd) =>
           work(
             async (...statements) => (await send(statements.map((one) => stepOf(tenant, one)))).at(-1) ?? [],
             (...statements) => atEnd(...statements.map((one) => stepOf(tenant, one))),
@@ -89,6 +92,7 @@ class Shards {
   readonly #options: SessionOptions
   readonly #shards = new Map<string, Shard>()
   readonly #breakers = new Map<string, Breaker>()
+  readonly #databases = new Map<string, TenantDatabases>()
   readonly #timer: NodeJS.Timeout
 
   constructor(options: SessionOptions) {
@@ -96,11 +100,16 @@ class Shards {
     this.#timer = setInterval(() => this.#announce(), ANNOUNCE_EVERY).unref()
   }
 
+  /** The connections for a tenant: those of its Shard, or of its own database there. */
+  of(route: Route): Shard {
+    return route.isolation === 'database' ? this.#databasesOf(route.shard).find(this.#wayTo(route)) : this.find(route.shard)
+  }
+
   find(name: string): Shard {
     const endpoint = this.#options.endpoint(name)
     const credentials = this.#options.credentials(name)
     if (endpoint === undefined || credentials === undefined) {
-      throw new TenantryError('shard-unavailable', 'The database of this tenant is not known yet.', { retryAfter: 1 })
+      throw unknownPlace()
     }
     const login = { endpoint, credentials }
     const known = this.#shards.get(name)
@@ -117,7 +126,23 @@ class Shards {
 
   async close(): Promise<void> {
     clearInterval(this.#timer)
-    await Promise.all([...this.#shards.values()].map((shard) => shard.close()))
+    await Promise.all([...this.#shards.values(), ...this.#databases.values()].map((open) => open.close()))
+  }
+
+  #wayTo(route: Route): Way {
+    const { endpoint: endpointOf, credentials, login: loginOf } = this.#options
+    const endpoint = endpointOf(route.shard)
+    const login = loginOf?.(route.role)
+    if (endpoint === undefined || login === undefined) throw unknownPlace()
+    return { route, endpoint, login, ca: credentials(route.shard)?.ca, breaker: this.#breakerOf(route.shard) }
+  }
+
+  #databasesOf(name: string): TenantDatabases {
+    const { settings, log } = this.#options
+    const complain = (error: unknown) => log.warn({ shard: name, error }, 'connections to a tenant’s database did not end well')
+    const known = this.#databases.get(name) ?? new TenantDatabases(name, settings.databases, settings, complain)
+    this.#databases.set(name, known)
+    return known
   }
 
   #breakerOf(name: string): Breaker {
@@ -133,13 +158,26 @@ class Shards {
 
   #announce(): void {
     for (const shard of this.#shards.values()) shard.announce()
+    for (const [shard, databases] of this.#databases) {
+      databases.sweep()
+      changes.publish({ shard, state: 'databases', connections: databases.connections } satisfies PoolChange)
+    }
   }
 }
 
-// Local to the transaction, so that it cannot outlive it. `none` would be the runtime's own login.
-function takeRole({ route }: Tenant): Step {
+function unknownPlace(): TenantryError {
+  return new TenantryError('shard-unavailable', 'The database of this tenant is not known yet.', { retryAfter: 1 })
+}
+
+// Both are local to the transaction, so that they cannot outlive it: the role, which `none` would make the runtime's own login, and the
+// tenant, by which the policies of shared tables go. One statement serves every isolation.
+function enter({ uid, route }: Tenant): Step {
   if (route.role === '' || route.role === 'none') throw new TenantryError('internal', 'The tenant has no role.')
-  return { key: 'role', text: () => "SELECT set_config('role', $1, true)", values: [route.role] }
+  return {
+    key: 'enter',
+    text: () => "SELECT set_config('role', $1, true), set_config('app.tenant_id', $2, true)",
+    values: [route.role, uid],
+  }
 }
 
 function stepOf({ route }: Tenant, statement: Statement): Step {

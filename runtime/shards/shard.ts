@@ -9,9 +9,10 @@ import { PipelinedConnection } from './pipeline.ts'
 import type { Row } from './statement.ts'
 
 /** Told on `tenantry:pool`: how many connections (or callers, for `waiting`) are in that state. */
-type PoolChange = { shard: string; state: 'pipelined' | 'idle' | 'busy' | 'waiting'; connections: number }
+export type PoolChange = { shard: string; state: 'pipelined' | 'idle' | 'busy' | 'waiting' | 'databases'; connections: number }
 
-const changes = channel('tenantry:pool')
+/** Where pools tell of their connections. */
+export const changes = channel('tenantry:pool')
 const FAILURES_IN_A_ROW = 3
 const HALF_OPEN_AFTER = 1_000
 
@@ -53,10 +54,16 @@ export class Shard {
     return this.#breaker.run(() => this.#checkout.transaction(begin, work))
   }
 
+  /** How many server connections stand open. */
+  get connections(): number {
+    const { idle, busy } = this.#checkout.counts
+    return idle + busy + this.#pipelined.filter((connection) => connection.isOpen).length
+  }
+
   /** Says how the connections stand. */
   announce(): void {
     const { idle, busy, waiting } = this.#checkout.counts
-    const pipelined = this.#pipelined.filter((connection) => connection.isOpen).length
+    const pipelined = this.connections - idle - busy
     const announce = (state: PoolChange['state'], connections: number) =>
       changes.publish({ shard: this.#name, state, connections } satisfies PoolChange)
     announce('pipelined', pipelined)

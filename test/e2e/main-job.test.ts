@@ -7,16 +7,18 @@ test('the samples are Ready after make up, one on each shard', async () => {
   expect(new Set(lines)).toEqual(new Set(['shard-a Ready', 'shard-b Ready']))
 })
 
-test('from apply to a served request: Ready means that every replica serves the very next one', async () => {
+const ISOLATIONS = ['row', 'schema', 'database'] as const
+
+test.each(ISOLATIONS)('%s: from apply to a served request: Ready means that every replica serves the very next one', async (isolation) => {
   for (const round of [1, 2, 3]) {
-    const key = await createTenant(`prompt-${round}`, round % 2 === 0 ? 'shard-a' : 'shard-b')
+    const key = await createTenant(`prompt-${isolation}-${round}`, round % 2 === 0 ? 'shard-a' : 'shard-b', { isolation })
     const replies = await Promise.all(replicas.map((base) => ask(base, key, 'GET', '/v1/tasks')))
     expect(replies.map((reply) => reply.status)).toEqual([200, 200])
   }
 })
 
-test('a task goes from create to statistics through NATS, on both replicas', async () => {
-  const key = await createTenant('journey', 'shard-a')
+test.each(ISOLATIONS)('%s: a task goes from create to statistics through NATS, on both replicas', async (isolation) => {
+  const key = await createTenant(`journey-${isolation}`, 'shard-a', { isolation })
   const [one, other] = replicas
   const created = await ask(one, key, 'POST', '/v1/tasks', { title: 'Write the report', priority: 'high', tags: ['q4'] })
   expect(created.status).toBe(201)
@@ -65,14 +67,15 @@ test('a Tenant that names a Shard which does not exist says so, and heals when i
   expect((await ask(replicas[0], await token('early', 'main'), 'POST', '/v1/tasks', { title: 'late but here' })).status).toBe(201)
 })
 
-test('deleting keeps the data by default and says so; Delete leaves nothing', async () => {
-  const kept = await createTenant('kept', 'shard-a')
-  const gone = await createTenant('gone', 'shard-a', { deletionPolicy: 'Delete' })
+test.each(ISOLATIONS)('%s: deleting keeps the data by default and says so; Delete leaves nothing', async (isolation) => {
+  const [keptName, goneName] = [`kept-${isolation}`, `gone-${isolation}`]
+  const kept = await createTenant(keptName, 'shard-a', { isolation })
+  const gone = await createTenant(goneName, 'shard-a', { isolation, deletionPolicy: 'Delete' })
   const events = () =>
     kubectl(['get', 'events', '-o', 'jsonpath={range .items[*]}{.involvedObject.name}{.regarding.name} {.message}{.note}{"\\n"}{end}'])
-  await kubectl(['delete', 'tenant', 'kept', 'gone', '--timeout=60s'])
+  await kubectl(['delete', 'tenant', keptName, goneName, '--timeout=60s'])
   for (const key of [kept, gone])
     for (const base of replicas) await eventually(async () => expect((await ask(base, key, 'GET', '/v1/tasks')).status).toBe(401), 5)
-  await eventually(async () => expect(await events()).toMatch(/^kept .*(kept|retain)/im))
-  for (const name of ['kept', 'gone']) await expect(kubectl(['get', 'secret', `${name}-apikey-main`])).rejects.toThrow(/not found/i)
+  await eventually(async () => expect(await events()).toMatch(new RegExp(`^${keptName} Kept: .* on Shard shard-a`, 'm')))
+  for (const name of [keptName, goneName]) await expect(kubectl(['get', 'secret', `${name}-apikey-main`])).rejects.toThrow(/not found/i)
 })

@@ -1,0 +1,114 @@
+import { escapeIdentifier as name, escapeLiteral as text } from 'pg'
+import type { Migration } from './migrations.ts'
+import { OWN_SCHEMA, type Physical, type ShardNames } from './names.ts'
+import {
+  applyMigration,
+  closeToPublic,
+  lockTenant,
+  loginSettings,
+  migrateDatabase,
+  retainRecord,
+  type TenantIdentity,
+} from './statements.ts'
+
+/** The most connections of all runtimes together to one tenant's database. */
+const CONNECTION_LIMIT = 20
+
+/** Ends a template; it is made anew, never changed. */
+export function dropTemplate({ template }: ShardNames): string {
+  return `DROP DATABASE IF EXISTS ${name(template)} WITH (FORCE)`
+}
+
+/** Makes the database of a template, empty. */
+export function createTemplate({ template }: ShardNames): string {
+  return `CREATE DATABASE ${name(template)} ENCODING 'UTF8' TEMPLATE template0`
+}
+
+/** Marks a template as complete. */
+export function markTemplate({ template }: ShardNames, mark: string): string {
+  return `COMMENT ON DATABASE ${name(template)} IS ${text(mark)};`
+}
+
+/** What a template holds: all that a Shard's database holds but tenants, and an empty schema for one. */
+export function fillTemplate(names: ShardNames, migrations: readonly Migration[]): string {
+  const own = { ...names, database: names.template }
+  return [closeToPublic(own), ...migrations.map((migration) => migrateDatabase(own, migration)), `CREATE SCHEMA ${name(OWN_SCHEMA)};`].join(
+    '\n',
+  )
+}
+
+/** Records, before anything is made, that a database is to be; makes the login, which may not log in yet. Does nothing the second time. */
+export function announceDatabase({ uid, namespace, name: id, epoch }: TenantIdentity, { database, schema, role }: Physical): string {
+  return `${lockTenant(uid)}
+INSERT INTO tenantry.tenants (uid, namespace, name, isolation, database_name, schema_name, role_name, epoch, made_at)
+VALUES (${text(uid)}, ${text(namespace)}, ${text(id)}, 'database', ${text(database)}, ${text(schema)}, ${text(role)}, ${epoch}, NULL)
+ON CONFLICT (uid) DO NOTHING;
+DO $$ BEGIN IF to_regrole(${text(role)}) IS NULL THEN CREATE ROLE ${name(role)} NOLOGIN; END IF; END $$;`
+}
+
+/** Copies the template, which no transaction can hold. Nobody can connect until it is closed to PUBLIC. */
+export function copyTemplate({ template }: ShardNames, { database }: Physical): string {
+  return `CREATE DATABASE ${name(database)} TEMPLATE ${name(template)} ALLOW_CONNECTIONS false`
+}
+
+/** Closes a new database to everybody and opens it to its owner. */
+export function closeDatabase({ database }: Physical): string {
+  return `REVOKE ALL ON DATABASE ${name(database)} FROM PUBLIC;
+ALTER DATABASE ${name(database)} ALLOW_CONNECTIONS true;`
+}
+
+/** Inside the tenant's own database: its record, its head, its tables. Stands whole or not at all. */
+export function fillDatabase(
+  { uid, namespace, name: id, epoch }: TenantIdentity,
+  { database, schema, role }: Physical,
+  { tenants }: ShardNames,
+  migrations: readonly Migration[],
+): string {
+  return [
+    `INSERT INTO tenantry.tenants (uid, namespace, name, isolation, database_name, schema_name, role_name, epoch)
+VALUES (${text(uid)}, ${text(namespace)}, ${text(id)}, 'database', ${text(database)}, ${text(schema)}, ${text(role)}, ${epoch});`,
+    `INSERT INTO tenantry.head (tenant, role, epoch) VALUES (${text(uid)}, ${text(role)}, ${epoch});`,
+    `INSERT INTO tenantry.relayed (tenant, role) VALUES (${text(uid)}, ${text(role)});`,
+    ...migrations.map((migration) => applyMigration(uid, schema, role, migration)),
+    `GRANT USAGE ON SCHEMA ${name(schema)} TO ${name(role)};`,
+    `GRANT ${name(tenants)} TO ${name(role)};`,
+  ].join('\n')
+}
+
+/** Lets the login in, and notes in the Shard's database what the tenant's own now holds. */
+export function openDatabaseTo(
+  { database, role }: Physical,
+  uid: string,
+  baseVersion: number,
+  verifier: string,
+  migrations: readonly Migration[],
+): string {
+  const noted = migrations.map(({ version, name: title }) => `(${text(uid)}, ${version}, ${text(title)})`)
+  return `ALTER ROLE ${name(role)} LOGIN CONNECTION LIMIT ${CONNECTION_LIMIT} PASSWORD ${text(verifier)};
+GRANT CONNECT ON DATABASE ${name(database)} TO ${name(role)};
+${loginSettings(role)}
+INSERT INTO tenantry.migrations (tenant, version, name) VALUES ${noted.join(', ')} ON CONFLICT DO NOTHING;
+UPDATE tenantry.tenants SET made_at = coalesce(made_at, now()), retained_at = NULL, base_version = ${baseVersion} WHERE uid = ${text(uid)};`
+}
+
+/** Keeps a database and shuts its login out, connections that are open included. */
+export function retainDatabase(uid: string, { database, role }: Physical): string {
+  return `${retainRecord(uid)}
+DO $$ BEGIN IF to_regrole(${text(role)}) IS NOT NULL THEN
+  ALTER ROLE ${name(role)} NOLOGIN PASSWORD NULL;
+  GRANT ${name(role)} TO CURRENT_USER WITH INHERIT TRUE, SET TRUE;
+  IF EXISTS (SELECT FROM pg_database WHERE datname = ${text(database)}) THEN REVOKE CONNECT ON DATABASE ${name(database)} FROM ${name(role)}; END IF;
+END IF; END $$;
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ${text(role)};`
+}
+
+/** Ends a tenant's database, which no transaction can hold. */
+export function dropDatabase({ database }: Physical): string {
+  return `DROP DATABASE IF EXISTS ${name(database)} WITH (FORCE)`
+}
+
+/** Removes what is left of a tenant whose database is gone. */
+export function forgetDatabase(uid: string, { role }: Physical): string {
+  return `DO $$ BEGIN IF to_regrole(${text(role)}) IS NOT NULL THEN DROP OWNED BY ${name(role)} CASCADE; DROP ROLE ${name(role)}; END IF; END $$;
+DELETE FROM tenantry.tenants WHERE uid = ${text(uid)};`
+}

@@ -1,0 +1,29 @@
+import { CREDENTIALS_SECRET, type Credentials, parseCredentials } from '../../config/routing.ts'
+import { isStatus } from '../kubernetes/api-error.ts'
+import type { Client } from '../kubernetes/client.ts'
+import { SECRETS, type Secret } from '../kubernetes/object.ts'
+
+type Place = { client: Client; namespace: string; signal: AbortSignal }
+
+/** The login under a key of the Secret with the runtime's logins; undefined when it is missing or cannot be read. */
+export function loginIn(secret: Secret | undefined, key: string): Credentials | undefined {
+  const parsed = parseCredentials(Buffer.from(secret?.data?.[key] ?? '', 'base64').toString('utf8'))
+  return parsed.ok ? parsed.value : undefined
+}
+
+/** Reads one login from the API server. */
+export async function readLogin({ client, namespace, signal }: Place, key: string): Promise<Credentials | undefined> {
+  return loginIn(await client.get(SECRETS, namespace, CREDENTIALS_SECRET, { signal }), key)
+}
+
+/** Sets one login, or with `undefined` takes it out; the others, which belong to other Shards and Tenants, stay. */
+export async function writeLogin({ client, namespace, signal }: Place, key: string, login: Credentials | undefined): Promise<void> {
+  const value = login === undefined ? null : Buffer.from(JSON.stringify(login)).toString('base64')
+  try {
+    await client.patch(SECRETS, namespace, CREDENTIALS_SECRET, { data: { [key]: value } }, { signal })
+  } catch (error) {
+    if (!isStatus(error, 404)) throw error
+    const data = value === null ? {} : { [key]: value }
+    await client.create(SECRETS, namespace, { metadata: { name: CREDENTIALS_SECRET }, type: 'Opaque', data }, { signal })
+  }
+}

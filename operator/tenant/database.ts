@@ -1,0 +1,71 @@
+import { randomBytes } from 'node:crypto'
+import { readOwnDatabase } from '../postgres/catalog.ts'
+import type { Database } from '../postgres/connect.ts'
+import {
+  announceDatabase,
+  closeDatabase,
+  copyTemplate,
+  dropDatabase,
+  fillDatabase,
+  forgetDatabase,
+  openDatabaseTo,
+  retainDatabase,
+} from '../postgres/databases.ts'
+import { latest } from '../postgres/migrations.ts'
+import { scramVerifier } from '../postgres/scram.ts'
+import { migrateDatabase, migrateTenant } from '../postgres/statements.ts'
+import { readLogin, writeLogin } from '../routing/credentials.ts'
+import type { Target } from './target.ts'
+
+type Connection = Pick<Database, 'query' | 'run'>
+
+/**
+ * Makes a tenant's database and login, or whatever is missing of them: no transaction can hold it all, so that each step may be taken again.
+ * The record comes first, the right to connect last. What takes long has connections of its own and keeps nobody from theirs.
+ */
+export async function makeDatabase(target: Target): Promise<void> {
+  const { identity, physical, names, facts, database, shard, tools } = target
+  await database.run(announceDatabase(identity, physical))
+  if (!facts.placeExists) await tools.connections.apart(shard, names.database, (apart) => apart.run(copyTemplate(names, physical)))
+  await database.run(closeDatabase(physical))
+  await tools.connections.apart(shard, physical.database, (own) => fill(own, target))
+  const verifier = await scramVerifier(await passwordOf(target))
+  const { migrations } = tools
+  await database.run(openDatabaseTo(physical, identity.uid, latest(migrations.database), verifier, migrations.tenant))
+}
+
+/** Keeps the database and takes the login away. */
+export async function keepDatabase(target: Target): Promise<void> {
+  await target.database.run(retainDatabase(target.identity.uid, target.physical))
+  await writeLogin(placeOf(target), target.physical.role, undefined)
+}
+
+/** Removes database and login. */
+export async function removeDatabase(target: Target): Promise<void> {
+  const { identity, physical, names, database, shard, tools } = target
+  await keepDatabase(target)
+  await tools.connections.apart(shard, names.database, (apart) => apart.run(dropDatabase(physical)))
+  await database.run(forgetDatabase(identity.uid, physical))
+}
+
+async function fill(own: Connection, { identity, physical, names, tools }: Target): Promise<void> {
+  const { migrations } = tools
+  const { filled, version, baseVersion } = await readOwnDatabase(own, identity.uid)
+  for (const one of migrations.database) if (one.version > baseVersion) await own.run(migrateDatabase(names, one))
+  if (!filled) return own.run(fillDatabase(identity, physical, names, migrations.tenant))
+  for (const one of migrations.tenant) if (one.version > version) await own.run(migrateTenant(identity.uid, physical, one))
+}
+
+/** The Secret before the role: after a crash between the two, the next pass sets the verifier of what stands in the Secret. */
+async function passwordOf(target: Target): Promise<string> {
+  const { role } = target.physical
+  const known = await readLogin(placeOf(target), role)
+  if (known !== undefined) return known.password
+  const password = randomBytes(32).toString('base64url')
+  await writeLogin(placeOf(target), role, { username: role, password })
+  return password
+}
+
+function placeOf({ tools, identity, signal }: Target) {
+  return { client: tools.client, namespace: identity.namespace, signal }
+}

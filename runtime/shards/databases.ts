@@ -1,0 +1,85 @@
+import type { Credentials, Route, ShardEndpoint } from '../../config/routing.ts'
+import type { Breaker } from '../resilience/breaker.ts'
+import type { SessionSettings } from './endpoint.ts'
+import { Shard } from './shard.ts'
+
+/** How to reach one tenant's own database. */
+export type Way = { route: Route; endpoint: ShardEndpoint; login: Credentials; ca: string | undefined; breaker: Breaker }
+
+type Open = { shard: Shard; endpoint: ShardEndpoint; login: Credentials; database: string; usedAt: number }
+
+/** A tenant that nobody asked for so long gives its connections back, in milliseconds. */
+const IDLE = 15_000
+
+/** One for what is shared, one for transactions that think. */
+const PER_TENANT = { pipelined: 1, interactive: 1 }
+
+/**
+ * The connections to tenants' own databases on one Shard: two for a tenant at most, closed when idle, and for so many tenants at once as
+ * `most` connections allow. One more tenant takes the place of the one that was asked for longest ago.
+ */
+export class TenantDatabases {
+  readonly #name: string
+  readonly #most: number
+  readonly #settings: SessionSettings
+  readonly #onClosed: (error: unknown) => void
+  /** In the order of their last use. */
+  readonly #open = new Map<string, Open>()
+
+  constructor(name: string, most: number, settings: SessionSettings, onClosed: (error: unknown) => void) {
+    this.#name = name
+    this.#most = Math.max(1, Math.floor(most / (PER_TENANT.pipelined + PER_TENANT.interactive)))
+    this.#settings = { ...settings, ...PER_TENANT }
+    this.#onClosed = onClosed
+  }
+
+  /** How many server connections stand open. */
+  get connections(): number {
+    return [...this.#open.values()].reduce((sum, { shard }) => sum + shard.connections, 0)
+  }
+
+  find(way: Way): Shard {
+    const { uid, database } = way.route
+    const known = this.#open.get(uid)
+    const same = known?.endpoint === way.endpoint && known.login === way.login && known.database === database
+    const open = known !== undefined && same ? known : this.#connect(way)
+    open.usedAt = performance.now()
+    this.#open.delete(uid)
+    this.#open.set(uid, open)
+    if (known !== undefined && !same) this.#close(known)
+    this.#makeRoom()
+    return open.shard
+  }
+
+  /** Closes what nobody uses. */
+  sweep(): void {
+    for (const [uid, open] of this.#open) {
+      if (performance.now() - open.usedAt < IDLE) return
+      this.#open.delete(uid)
+      this.#close(open)
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#open.values()].map(({ shard }) => shard.close()))
+  }
+
+  #connect({ route, endpoint, login, ca, breaker }: Way): Open {
+    const credentials = ca === undefined ? login : { ...login, ca }
+    const place = { endpoint: { ...endpoint, database: route.database }, credentials }
+    return { shard: new Shard(this.#name, place, this.#settings, breaker), endpoint, login, database: route.database, usedAt: 0 }
+  }
+
+  #makeRoom(): void {
+    for (const [uid, open] of this.#open) {
+      if (this.#open.size <= this.#most) return
+      this.#open.delete(uid)
+      this.#close(open)
+    }
+  }
+
+  // What is under way over them still ends well.
+  #close({ shard }: Open): void {
+    shard.close().catch(this.#onClosed)
+  }
+}
