@@ -211,6 +211,7 @@ async function startWork(
             keySecrets: keys.list,
             logins: () => logins.get(CREDENTIALS_SECRET),
             occupancy,
+            onBreach: settings.onBreach,
             writes,
           },
           name,

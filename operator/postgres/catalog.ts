@@ -1,6 +1,7 @@
 import type { Isolation } from '../../crds/tenant.ts'
 import type { Database } from './connect.ts'
 import { type Physical, physicalNames, ROWS_SCHEMA, type ShardNames } from './names.ts'
+import { neighboursOf } from './neighbours.ts'
 
 type Reader = Pick<Database, 'query'>
 
@@ -30,6 +31,8 @@ export type DatabaseFacts = {
   rowsVersion: number
   /** The runtime may take the role of the shared tables, and each of those is behind forced row-level security. */
   rowsSecure: boolean
+  /** The last migration of the synthetic neighbours; 0 when one is missing. */
+  neighboursVersion: number
   /** The mark on the template of tenants' databases; undefined: there is none. */
   templateMark: string | undefined
 }
@@ -77,14 +80,25 @@ export async function readDatabase(database: Reader, names: ShardNames): Promise
   const { migrated, withRows, mark, templateMark, ...facts } = row
   const version = migrated ? await highest(database, 'SELECT max(version) AS version FROM tenantry.database_migrations') : 0
   const rowsVersion = withRows ? await highest(database, 'SELECT max(version) AS version FROM tenantry.row_migrations') : 0
-  return { ...facts, mark: mark ?? undefined, templateMark: templateMark ?? undefined, version, rowsVersion }
+  const neighboursVersion = withRows ? await readNeighbours(database, names) : 0
+  return { ...facts, mark: mark ?? undefined, templateMark: templateMark ?? undefined, version, rowsVersion, neighboursVersion }
 }
 
-type DatabaseRow = Omit<DatabaseFacts, 'version' | 'rowsVersion' | 'mark' | 'templateMark'> & {
+type DatabaseRow = Omit<DatabaseFacts, 'version' | 'rowsVersion' | 'neighboursVersion' | 'mark' | 'templateMark'> & {
   mark: string | null
   templateMark: string | null
   migrated: boolean
   withRows: boolean
+}
+
+async function readNeighbours(database: Reader, names: ShardNames): Promise<number> {
+  const { schema, row } = neighboursOf(names)
+  const [found] = await database.query<{ version: number | null }>(
+    `SELECT max(m.version) AS version FROM tenantry.migrations m
+      WHERE m.tenant = $1::uuid AND EXISTS (SELECT FROM tenantry.tenants t WHERE t.uid = $2::uuid)`,
+    [schema, row],
+  )
+  return found?.version ?? 0
 }
 
 async function highest(database: Reader, text: string): Promise<number> {

@@ -8,6 +8,7 @@ import { type Database, openDatabase, tryLogin } from '../postgres/connect.ts'
 import { createTemplate, dropTemplate, fillTemplate, markTemplate } from '../postgres/databases.ts'
 import { isOutage } from '../postgres/failure.ts'
 import type { Migrations } from '../postgres/migrations.ts'
+import { makeNeighbours } from '../postgres/neighbours.ts'
 import { grantRows, migrateRows, secureTables } from '../postgres/rows.ts'
 import { scramVerifier } from '../postgres/scram.ts'
 import {
@@ -75,6 +76,7 @@ const ACTIONS: Record<ShardStep['kind'], (task: Task, step: ShardStep) => Promis
     for (const migration of migrations.tenant) if (migration.version > from) await database.run(migrateRows(world.names, migration))
   },
   'secure-rows': ({ database, world }) => database.run(`${grantRows(world.names)}\n${secureTables()}`),
+  'make-neighbours': ({ database, world, migrations }) => database.run(makeNeighbours(world.names, migrations.tenant)),
   'make-template': makeTemplate,
 }
 

@@ -16,6 +16,7 @@ const database = {
   version: 1,
   rowsVersion: 2,
   rowsSecure: true,
+  neighboursVersion: 2,
   templateMark: 'mine, template 1',
 }
 const latest = { database: 1, tenant: 2 }
@@ -48,6 +49,7 @@ const cases: [string, ShardWorld, string[] | string][] = [
         version: 0,
         rowsVersion: 0,
         rowsSecure: false,
+        neighboursVersion: 0,
         templateMark: undefined,
       },
       credentials: undefined,
@@ -63,6 +65,7 @@ const cases: [string, ShardWorld, string[] | string][] = [
       'migrate',
       'migrate-rows',
       'secure-rows',
+      'make-neighbours',
       'make-template',
     ],
   ],
@@ -71,6 +74,7 @@ const cases: [string, ShardWorld, string[] | string][] = [
   ['the Secret alone when the CA changes', world({ access: { ...access, ca: 'new' } }), ['issue-credentials']],
   ['what was opened to PUBLIC', world({ database: { ...database, openToPublic: true } }), ['close-to-public']],
   ['row-level security of a shared table', world({ database: { ...database, rowsSecure: false } }), ['secure-rows']],
+  ['neighbours of older migrations', world({ database: { ...database, neighboursVersion: 1 } }), ['make-neighbours']],
   ['a template of older migrations', world({ database: { ...database, templateMark: 'mine, template 0' } }), ['make-template']],
   ['no template where no database is wanted', world({ isolations: ['row'], database: { ...database, templateMark: undefined } }), []],
   ['refuses an old server', world({ server: { ...server, version: 150_009 } }), 'VersionUnsupported'],

@@ -14,6 +14,7 @@ export type ShardStep =
   | { kind: 'migrate'; from: number }
   | { kind: 'migrate-rows'; from: number }
   | { kind: 'secure-rows' }
+  | { kind: 'make-neighbours' }
   | { kind: 'make-template'; mark: string }
 
 /** What a pass will do, or why it will not touch the server. `again`: there is more to see once it is done. */
@@ -52,6 +53,7 @@ function missingSteps(
     [facts.version < latest.database, { kind: 'migrate', from: facts.version }],
     [facts.rowsVersion < latest.tenant, { kind: 'migrate-rows', from: facts.rowsVersion }],
     [!facts.rowsSecure, { kind: 'secure-rows' }],
+    [facts.neighboursVersion < latest.tenant, { kind: 'make-neighbours' }],
     [isolations.includes('database') && facts.templateMark !== template, { kind: 'make-template', mark: template }],
   ]
   return steps.flatMap(([needed, step]) => (needed ? [step] : []))

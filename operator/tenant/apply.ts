@@ -1,3 +1,4 @@
+import { channel } from 'node:diagnostics_channel'
 import { TENANT_FINALIZER } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
 import type { Client } from '../kubernetes/client.ts'
@@ -9,8 +10,12 @@ import { type ApiKey, issueKey, replaceToken, routeKeys } from './keys.ts'
 import type { TenantWorld } from './observe.ts'
 import type { Placement } from './placement.ts'
 import type { DatabaseStep, Failure, KeyStep, TenantPlan } from './plan.ts'
-import { homeOf, takeSteps } from './steps.ts'
+import { homeOf, takeSteps, targetOf } from './steps.ts'
 import type { TenantTools } from './target.ts'
+import { repairTenant, type Verdict, verifyTenant } from './verify.ts'
+
+/** A tenant's wall that was found down: `{ isolation, reason }`. */
+export const breachChannel = channel('tenantry:breach')
 
 /** How a pass ended. `home` is where the tenant stands, as far as it is known. */
 export type TenantOutcome =
@@ -18,7 +23,7 @@ export type TenantOutcome =
   | { kind: 'gone' }
   | { kind: 'placed'; placement: Placed; written: ObjectMeta }
   | { kind: 'unplaced'; placement: Exclude<Placement, Placed> }
-  | { kind: 'stands'; home: Home | undefined; failure: Failure | undefined }
+  | { kind: 'stands'; home: Home | undefined; failure: Failure | undefined; verdict?: Verdict | undefined }
   | { kind: 'remains'; failure: Failure }
 
 type Placed = Extract<Placement, { kind: 'placed' }>
@@ -64,8 +69,25 @@ async function serve(tools: TenantTools, world: TenantWorld, plan: Served, signa
   const keys = await issuing
   const home = homeOf(tools, world, plan.failure, failed)
   const failure = plan.failure ?? failed?.failure
+  const verdict = failure === undefined ? await guard(tools, world, signal) : undefined
   if (home !== undefined) await publish(tools, world, home, keys.keys)
-  return { kind: 'stands', home, failure: failure ?? keys.failure ?? hostFailure(world) }
+  return { kind: 'stands', home, failure: failure ?? wallFailure(verdict) ?? keys.failure ?? hostFailure(world), verdict }
+}
+
+/** Tries the tenant's wall, and when it is down does what the setting says. */
+async function guard(tools: TenantTools, world: TenantWorld, signal: AbortSignal): Promise<Verdict | undefined> {
+  const target = targetOf(tools, world, signal)
+  if (target === undefined) return undefined
+  const isolation = target.facts.record?.isolation ?? world.tenant.spec.isolation
+  const verdict = await verifyTenant(target, isolation)
+  if (verdict.kind !== 'broken') return verdict
+  breachChannel.publish({ isolation, reason: verdict.reason })
+  if (tools.onBreach === 'suspend') return verdict
+  await repairTenant(target, isolation)
+  const after = await verifyTenant(target, isolation)
+  if (after.kind === 'verified')
+    await tools.recorder.record(world.tenant, 'Warning', 'IsolationRepaired', `Took away: ${verdict.what.join('; ')}.`)
+  return after
 }
 
 async function publish({ routing }: TenantTools, { tenant, takenHosts }: TenantWorld, home: Home, keys: readonly ApiKey[]): Promise<void> {
@@ -145,6 +167,12 @@ async function applyKeys(
 function keyFailure(error: unknown): Failure {
   if (!(error instanceof OperatorError)) throw error
   return { stage: 'Routed', reason: 'NameConflict', message: error.message, cause: error }
+}
+
+function wallFailure(verdict: Verdict | undefined): Failure | undefined {
+  if (verdict?.kind !== 'broken') return undefined
+  const message = `The wall of this tenant is down: ${verdict.what.join('; ')}. Take that away; it is tried again.`
+  return { stage: 'IsolationVerified', reason: verdict.reason, message }
 }
 
 function hostFailure({ takenHosts }: TenantWorld): Failure | undefined {

@@ -17,8 +17,6 @@ export type TenantSources = {
   tenants: () => Tenant[]
   shards: () => Shard[]
   keySecrets: () => Secret[]
-  /** The Secret with the runtime's logins. */
-  logins: () => Secret | undefined
   occupancy: Occupancy
   connections: Connections
 }
@@ -44,7 +42,7 @@ export type TenantWorld = {
 }
 
 /** Looks at everything but the database, at one moment: what is planned and counted before the next `await` cannot be crossed by another pass. */
-export function observeTenant(sources: TenantSources, tenant: Tenant, look: Look): TenantWorld {
+export function observeTenant(sources: TenantSources & { logins: () => Secret | undefined }, tenant: Tenant, look: Look): TenantWorld {
   return {
     tenant,
     candidates: look.kind === 'unplaced' ? candidatesOf(sources) : [],

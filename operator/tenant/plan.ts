@@ -5,7 +5,7 @@ import type { TenantWorld } from './observe.ts'
 import { choosePlacement, type Placement } from './placement.ts'
 
 /** The parts of a tenant that stand one on the other, each with a condition. */
-export type Stage = Extract<TenantCondition, 'Placed' | 'Provisioned' | 'SchemaCurrent' | 'Routed'>
+export type Stage = Extract<TenantCondition, 'Placed' | 'Provisioned' | 'SchemaCurrent' | 'IsolationVerified' | 'Routed'>
 
 /** What stands in the way of a stage. */
 export type Failure = { stage: Stage; reason: TenantReason; message: string; cause?: unknown }

@@ -22,6 +22,8 @@ const DONE: Result = { kind: 'done' }
 const WAIT: Result = { kind: 'wait' }
 /** For what a person mends where no watch looks: in the database, in a Secret of somebody else, in another Tenant. */
 const LOOK_AGAIN: Result = { kind: 'requeue', afterMs: 30_000 }
+/** A wall that is down is looked at before anything else. */
+const LOOK_SOON: Result = { kind: 'requeue', afterMs: 5_000 }
 /** A pass of the Shard wakes those who wait for these. */
 const SHARDS_MATTER: ReadonlySet<string> = new Set(['ShardNotFound', 'ShardNotReady', 'ShardUnreachable'])
 
@@ -101,7 +103,8 @@ async function tell({ recorder }: TenantContext, tenant: Tenant, status: TenantS
 function resultOf(outcome: TenantOutcome): Result {
   if (outcome.kind === 'unplaced') return WAIT
   const failure = outcome.kind === 'stands' || outcome.kind === 'remains' ? outcome.failure : undefined
-  if (failure === undefined) return DONE
+  if (failure === undefined) return outcome.kind === 'stands' && outcome.verdict?.kind === 'unclear' ? LOOK_AGAIN : DONE
   if (failure.cause !== undefined) throw failure.cause
+  if (failure.stage === 'IsolationVerified') return LOOK_SOON
   return SHARDS_MATTER.has(failure.reason) ? WAIT : LOOK_AGAIN
 }
