@@ -14,8 +14,8 @@ import { homeOf, takeSteps, targetOf } from './steps.ts'
 import type { TenantTools } from './target.ts'
 import { repairTenant, type Verdict, verifyTenant } from './verify.ts'
 
-/** A tenant's wall that was found down: `{ isolation, reason }`. */
-export const breachChannel = channel('tenantry:breach')
+// A wall that was found down: `{ isolation, reason }`.
+const breachChannel = channel('tenantry:breach')
 
 /** How a pass ended. `home` is where the tenant stands, as far as it is known. */
 export type TenantOutcome =
