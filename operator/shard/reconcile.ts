@@ -10,6 +10,7 @@ import type { Result } from '../loop/controller.ts'
 import type { Logger } from '../loop/logger.ts'
 import type { Connections } from '../postgres/connections.ts'
 import { latest, type Migration } from '../postgres/migrations.ts'
+import { warnOfVersion } from '../postgres/vulnerabilities.ts'
 import type { RoutingPublisher } from '../routing/publish.ts'
 import { applyShard } from './apply.ts'
 import { observeShard, type Shard } from './observe.ts'
@@ -57,7 +58,7 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
     const { host, port, database, tls } = world.access
     await context.routing.putShard(name, { host, port, database, tls })
     await context.connections.up(name, world.access)
-    return { kind: 'ready', serverVersion }
+    return { kind: 'ready', serverVersion, warning: warnOfVersion(world.server.version) }
   } catch (error) {
     if (!(error instanceof OperatorError) || !isShardReason(error.reason)) throw error
     context.log.warn({ shard: name, reason: error.reason, err: error }, 'a Shard is not Ready')
@@ -79,6 +80,13 @@ async function writeStatus(context: ShardContext, shard: Shard, outcome: ShardOu
   if (isDeepStrictEqual(status, shard.status)) return
   await context.client.apply(SHARDS, namespace, { metadata: { name, uid }, status }, { subresource: 'status', signal })
   await tell(context, shard, status)
+  if (outcome.kind === 'ready') await warn(context, shard, outcome)
+}
+
+/** What is known against the server's version is an Event when the status begins to say so. */
+async function warn({ recorder }: ShardContext, shard: Shard, { warning }: { warning?: string | undefined }): Promise<void> {
+  if (warning === undefined || shard.status?.conditions?.some(({ message }) => message.includes(warning))) return
+  await recorder.record(shard, 'Warning', 'VersionVulnerable', warning)
 }
 
 async function tell({ recorder }: ShardContext, shard: Shard, status: ShardStatus): Promise<void> {
