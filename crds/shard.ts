@@ -10,6 +10,7 @@ export type ShardSpec = {
   tls: { mode: TlsMode; caSecretRef?: { name: string; key: string } }
   capacity: { tenants: number }
   schedulable: boolean
+  credentials?: { rotateAfter?: string }
 }
 
 /** What the operator has found; it may be lost and is worked out again. */

@@ -19,11 +19,13 @@ export type DatabaseFacts = {
   mark: string | undefined
   /** PUBLIC may connect, make temporary tables, use schema public or run new functions. */
   openToPublic: boolean
-  /** Which of the three roles exist, and which of those the admin login may not grant: they are somebody else's. */
+  /** Which of the Shard's roles exist, and which of those the admin login may not grant: they are somebody else's. */
   roles: readonly string[]
   foreignRoles: readonly string[]
   /** The runtime's login may connect through its group, and has its limits. */
   granted: boolean
+  /** The login that the runtime does not use, or no longer: whether it is let in, and how many connections it still has. */
+  spare: { canLogin: boolean; connections: number }
   version: number
 }
 
@@ -48,16 +50,15 @@ export async function readServer(database: Reader): Promise<ServerFacts> {
   return row
 }
 
+type DatabaseRow = Omit<DatabaseFacts, 'version' | 'mark' | 'spare'> & DatabaseFacts['spare'] & { mark: string | null; migrated: boolean }
+
 /** Reads what is set up of a Shard's database; `database` must be connected to it. */
 export async function readDatabase(database: Reader, names: ShardNames): Promise<DatabaseFacts> {
-  const [row] = await database.query<Omit<DatabaseFacts, 'version' | 'mark'> & { mark: string | null; migrated: boolean }>(DATABASE_FACTS, [
-    names.runtime,
-    names.tenants,
-    names.login,
-  ])
+  const [row] = await database.query<DatabaseRow>(DATABASE_FACTS, [names.runtime, names.tenants, names.login, names.spare])
   if (row === undefined) throw new Error('the database does not know itself')
-  const { migrated, mark, ...facts } = row
-  return { ...facts, mark: mark ?? undefined, version: migrated ? await readDatabaseVersion(database) : 0 }
+  const { migrated, mark, canLogin, connections, ...facts } = row
+  const version = migrated ? await readDatabaseVersion(database) : 0
+  return { ...facts, mark: mark ?? undefined, spare: { canLogin, connections }, version }
 }
 
 async function readDatabaseVersion(database: Reader): Promise<number> {
@@ -74,12 +75,14 @@ const DATABASE_FACTS = `
                          AND (pg_catalog.has_schema_privilege('public', n.oid, 'USAGE') OR pg_catalog.has_schema_privilege('public', n.oid, 'CREATE')))
            OR NOT EXISTS (SELECT FROM pg_catalog.pg_default_acl a WHERE a.defaclrole = me.oid AND a.defaclnamespace = 0 AND a.defaclobjtype = 'f'
                              AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(a.defaclacl) x WHERE x.grantee = 0)) AS "openToPublic",
-         ARRAY(SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.rolname IN ($1, $2, $3)) AS roles,
-         ARRAY(SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.rolname IN ($1, $2, $3)
+         ARRAY(SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.rolname IN ($1, $2, $3, $4)) AS roles,
+         ARRAY(SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.rolname IN ($1, $2, $3, $4)
                   AND (r.rolsuper OR NOT pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION'))) AS "foreignRoles",
          coalesce((SELECT pg_catalog.has_database_privilege(g.oid, d.oid, 'CONNECT') AND pg_catalog.pg_has_role(l.oid, g.oid, 'USAGE')
                           AND l.rolcanlogin AND l.rolconfig IS NOT NULL
                      FROM pg_catalog.pg_roles g, pg_catalog.pg_roles l WHERE g.rolname = $1 AND l.rolname = $3), false) AS granted,
+         coalesce((SELECT s.rolcanlogin FROM pg_catalog.pg_roles s WHERE s.rolname = $4), false) AS "canLogin",
+         (SELECT count(*)::int FROM pg_catalog.pg_stat_activity a WHERE a.usename = $4) AS connections,
          pg_catalog.to_regclass('tenantry.database_migrations') IS NOT NULL AS migrated
     FROM pg_catalog.pg_database d, pg_catalog.pg_roles me
    WHERE d.datname = current_database() AND me.rolname = current_user`

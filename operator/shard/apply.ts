@@ -75,10 +75,18 @@ async function issueCredentials(task: Task, step: ShardStep): Promise<void> {
   const { client, shard, world, signal } = task
   const fresh = step.kind === 'issue-credentials' && step.password === 'new'
   const password = fresh ? randomBytes(32).toString('base64url') : (world.credentials?.password ?? '')
-  const ca = world.access.ca === undefined ? {} : { ca: world.access.ca }
-  const credentials: Credentials = { username: world.names.login, password, ...ca }
+  const issuedAt = fresh ? new Date().toISOString() : world.credentials?.issuedAt
+  const credentials = credentialsOf(world, { username: world.names.login, password, issuedAt })
   await writeKey(client, shard.metadata.namespace, shard.metadata.name, JSON.stringify(credentials), signal)
   task.credentials = credentials
+}
+
+/** What the runtime is given to log in with: beside the login the authority that it checks the server against. */
+export function credentialsOf(
+  { access }: ShardWorld,
+  { issuedAt, ...login }: { username: string; password: string; issuedAt: string | undefined },
+): Credentials {
+  return { ...login, ...(access.ca === undefined ? {} : { ca: access.ca }), ...(issuedAt === undefined ? {} : { issuedAt }) }
 }
 
 /** Sets one key of the Secret and leaves the others, which belong to other Shards. */

@@ -32,15 +32,15 @@ const NO_PRIVILEGE = '42501'
 /** Looks at the Secrets, the server and its database. Throws an OperatorError when one of them cannot be looked at. */
 export async function observeShard(client: Client, shard: Shard, signal: AbortSignal): Promise<ShardWorld> {
   const access = await readAccess(client, shard, signal)
-  const names = shardNames(access.database)
+  const secret = await client.get(SECRETS, shard.metadata.namespace, CREDENTIALS_SECRET, { signal })
+  const credentials = credentialsIn(secret, shard.metadata.name)
+  const names = shardNames(access.database, credentials?.username)
   const found = (await look(access, names)) ?? (await look({ ...access, database: 'postgres' }, undefined))
   if (found === undefined)
     throw new OperatorError(
       'SetupFailed',
       `${access.host}:${access.port} has no database "postgres": create it, the operator needs one to connect to.`,
     )
-  const secret = await client.get(SECRETS, shard.metadata.namespace, CREDENTIALS_SECRET, { signal })
-  const credentials = credentialsIn(secret, shard.metadata.name)
   const loginWorks = found.database?.roles.includes(names.login) === true && (await works(access, credentials))
   return { access, names, mark: markOf(shard), ...found, credentials, loginWorks }
 }
@@ -101,7 +101,8 @@ async function readAuthority(client: Client, namespace: string, ref: { name: str
   return pem
 }
 
-function credentialsIn(secret: Secret | undefined, shard: string): Credentials | undefined {
+/** The runtime's login on a Shard, as the Secret has it. */
+export function credentialsIn(secret: Secret | undefined, shard: string): Credentials | undefined {
   const parsed = parseCredentials((secret && textIn(secret, shard)) ?? '')
   return parsed.ok ? parsed.value : undefined
 }

@@ -6,7 +6,16 @@ import { planShard } from './plan.ts'
 const names = shardNames('tenantry')
 const server = { version: 180_004, versionText: '18.4', login: 'admin', superuser: false, createRole: true, createDatabase: true }
 const roles = [names.runtime, names.tenants, names.login]
-const database = { owned: true, mark: 'mine', openToPublic: false, roles, foreignRoles: [], granted: true, version: 1 }
+const database = {
+  owned: true,
+  mark: 'mine',
+  openToPublic: false,
+  roles,
+  foreignRoles: [],
+  granted: true,
+  spare: { canLogin: false, connections: 0 },
+  version: 1,
+}
 const access = { host: 'db', port: 5432, database: 'tenantry', tls: 'disable' as const, username: 'admin', password: 'x' }
 const credentials = { username: names.login, password: 'secret' }
 const world = (changes: Partial<ShardWorld> = {}): ShardWorld => ({

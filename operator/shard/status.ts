@@ -2,9 +2,9 @@ import { type Condition, removeCondition, setCondition } from '../../crds/condit
 import type { ShardCondition, ShardReason, ShardStatus } from '../../crds/shard.ts'
 import type { Shard } from './observe.ts'
 
-/** How a pass ended. */
+/** How a pass ended. `nextMs`: when there is more to do without a change. */
 export type ShardOutcome =
-  | { kind: 'ready'; serverVersion: string; warning?: string | undefined }
+  | { kind: 'ready'; serverVersion: string; warning?: string | undefined; nextMs?: number | undefined }
   | { kind: 'failed'; reason: ShardReason; message: string; serverVersion?: string }
 
 // What only a person can mend: the pass is taken again, but says so.

@@ -47,7 +47,7 @@ export type SessionOptions = {
 
 const PING: Statement = { name: 'ping', text: () => 'SELECT 1', values: [] }
 const BEGIN: Step = { key: 'begin', text: () => 'BEGIN', values: [] }
-const ANNOUNCE_EVERY = 1_000
+const KEEP_UP_EVERY = 1_000
 
 /** Opens the door. Connections are made when they are first needed. */
 export function createSession(options: SessionOptions): Session {
@@ -93,7 +93,7 @@ class Shards {
 
   constructor(options: SessionOptions) {
     this.#options = options
-    this.#timer = setInterval(() => this.#announce(), ANNOUNCE_EVERY).unref()
+    this.#timer = setInterval(() => this.#keepUp(), KEEP_UP_EVERY).unref()
   }
 
   find(name: string): Shard {
@@ -131,8 +131,14 @@ class Shards {
     shard.close().catch((error: unknown) => this.#options.log.warn({ shard: name, error }, 'old connections did not end well'))
   }
 
-  #announce(): void {
+  /** A login that was replaced is let go also where no request comes by; how the connections stand is announced. */
+  #keepUp(): void {
+    for (const name of [...this.#shards.keys()]) if (this.#isKnown(name)) this.find(name)
     for (const shard of this.#shards.values()) shard.announce()
+  }
+
+  #isKnown(name: string): boolean {
+    return this.#options.endpoint(name) !== undefined && this.#options.credentials(name) !== undefined
   }
 }
 
