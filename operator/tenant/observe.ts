@@ -36,6 +36,8 @@ export type TenantWorld = {
   keys: ApiKey[]
   /** Hosts of this Tenant that an older one has. */
   takenHosts: { host: string; by: string }[]
+  /** Milliseconds since 1970. */
+  now: number
 }
 
 /** Looks at everything but the database, at one moment: what is planned and counted before the next `await` cannot be crossed by another pass. */
@@ -46,6 +48,7 @@ export function observeTenant(sources: TenantSources, tenant: Tenant, look: Look
     look,
     keys: sources.keySecrets().flatMap((secret) => readKey(secret, tenant.metadata.uid) ?? []),
     takenHosts: takenHosts(tenant, sources.tenants),
+    now: Date.now(),
   }
 }
 
