@@ -14,6 +14,8 @@ export function describeFailure(error: unknown, target: Target): unknown {
   const { host, port, username, database } = target
   const server = `${host}:${port}`
   const failure = (reason: OperatorError['reason'], message: string) => new OperatorError(reason, message, { cause: error })
+  if (code === 'CERT_HAS_EXPIRED')
+    return failure('CertificateInvalid', `The certificate of ${server} has expired (${code}): renew it there.`)
   if (CERTIFICATE.test(code)) {
     return failure(
       'CertificateInvalid',
