@@ -13,7 +13,7 @@ export type TenantSpec = {
   shardRef?: { name: string }
   placement?: { shardSelector: LabelSelector }
   hosts?: string[]
-  apiKeys?: { name: string }[]
+  apiKeys?: { name: string; rotateAt?: string }[]
   deletionPolicy: DeletionPolicy
 }
 

@@ -26,6 +26,8 @@ export type DatabaseFacts = {
   foreignRoles: readonly string[]
   /** The runtime's login may connect through its group, and has its limits. */
   granted: boolean
+  /** The login that the runtime does not use, or no longer: whether it is let in, and how many connections it still has. */
+  spare: { canLogin: boolean; connections: number }
   version: number
   /** The last migration of the tables that tenants share. */
   rowsVersion: number
@@ -75,21 +77,23 @@ export async function readServer(database: Reader): Promise<ServerFacts> {
 /** Reads what is set up of a Shard's database; `database` must be connected to it. */
 export async function readDatabase(database: Reader, names: ShardNames): Promise<DatabaseFacts> {
   const roles = [names.runtime, names.tenants, names.login, names.rows]
-  const [row] = await database.query<DatabaseRow>(DATABASE_FACTS, [...roles, names.template])
+  const [row] = await database.query<DatabaseRow>(DATABASE_FACTS, [...roles, names.template, names.spare])
   if (row === undefined) throw new Error('the database does not know itself')
-  const { migrated, withRows, mark, templateMark, ...facts } = row
+  const { migrated, withRows, mark, templateMark, canLogin, connections, ...facts } = row
   const version = migrated ? await highest(database, 'SELECT max(version) AS version FROM tenantry.database_migrations') : 0
   const rowsVersion = withRows ? await highest(database, 'SELECT max(version) AS version FROM tenantry.row_migrations') : 0
   const neighboursVersion = withRows ? await readNeighbours(database, names) : 0
-  return { ...facts, mark: mark ?? undefined, templateMark: templateMark ?? undefined, version, rowsVersion, neighboursVersion }
+  const spare = { canLogin, connections }
+  return { ...facts, mark: mark ?? undefined, templateMark: templateMark ?? undefined, spare, version, rowsVersion, neighboursVersion }
 }
 
-type DatabaseRow = Omit<DatabaseFacts, 'version' | 'rowsVersion' | 'neighboursVersion' | 'mark' | 'templateMark'> & {
-  mark: string | null
-  templateMark: string | null
-  migrated: boolean
-  withRows: boolean
-}
+type DatabaseRow = Omit<DatabaseFacts, 'version' | 'rowsVersion' | 'neighboursVersion' | 'mark' | 'templateMark' | 'spare'> &
+  DatabaseFacts['spare'] & {
+    mark: string | null
+    templateMark: string | null
+    migrated: boolean
+    withRows: boolean
+  }
 
 async function readNeighbours(database: Reader, names: ShardNames): Promise<number> {
   const { schema, row } = neighboursOf(names)
@@ -121,6 +125,8 @@ const DATABASE_FACTS = `
          coalesce((SELECT pg_catalog.has_database_privilege(g.oid, d.oid, 'CONNECT') AND pg_catalog.pg_has_role(l.oid, g.oid, 'USAGE')
                           AND l.rolcanlogin AND l.rolconfig IS NOT NULL
                      FROM pg_catalog.pg_roles g, pg_catalog.pg_roles l WHERE g.rolname = $1 AND l.rolname = $3), false) AS granted,
+         coalesce((SELECT s.rolcanlogin FROM pg_catalog.pg_roles s WHERE s.rolname = $6), false) AS "canLogin",
+         (SELECT count(*)::int FROM pg_catalog.pg_stat_activity a WHERE a.usename = $6) AS connections,
          (SELECT pg_catalog.shobj_description(x.oid, 'pg_database') FROM pg_catalog.pg_database x WHERE x.datname = $5) AS "templateMark",
          coalesce((SELECT pg_catalog.pg_has_role(g.oid, r.oid, 'SET') FROM pg_catalog.pg_roles g, pg_catalog.pg_roles r WHERE g.rolname = $1 AND r.rolname = $4), false)
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = pg_catalog.to_regnamespace('${ROWS_SCHEMA}') AND c.relkind IN ('r', 'p')

@@ -13,6 +13,7 @@ const database = {
   roles,
   foreignRoles: [],
   granted: true,
+  spare: { canLogin: false, connections: 0 },
   version: 1,
   rowsVersion: 2,
   rowsSecure: true,

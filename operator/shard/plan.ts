@@ -46,7 +46,7 @@ function missingSteps(
     [facts.mark !== mark, { kind: 'mark' }],
     [!current, { kind: 'issue-credentials', password: 'new' }],
     [current && credentials.ca !== access.ca, { kind: 'issue-credentials', password: 'same' }],
-    [facts.roles.length < 4, { kind: 'create-roles' }],
+    [[names.runtime, names.tenants, names.rows, names.login].some((role) => !facts.roles.includes(role)), { kind: 'create-roles' }],
     [facts.openToPublic, { kind: 'close-to-public' }],
     [!facts.granted, { kind: 'grant-login' }],
     [!loginWorks || !current, { kind: 'set-verifier' }],

@@ -6,7 +6,8 @@ import { type ObjectMeta, SECRETS, TENANTS } from '../kubernetes/object.ts'
 import { buildRoute, type Home } from '../routing/build.ts'
 import type { Tenant } from './home.ts'
 import { placementNote, shardOf } from './home.ts'
-import { type ApiKey, issueKey, replaceToken, routeKeys } from './keys.ts'
+import { KEY_OVERLAP_MS } from './key-rotation.ts'
+import { type ApiKey, forgetPrevious, issueKey, replaceToken, rotateToken, routeKeys } from './keys.ts'
 import type { TenantWorld } from './observe.ts'
 import type { Placement } from './placement.ts'
 import type { DatabaseStep, Failure, KeyStep, TenantPlan } from './plan.ts'
@@ -90,9 +91,14 @@ async function guard(tools: TenantTools, world: TenantWorld, signal: AbortSignal
   return after
 }
 
-async function publish({ routing }: TenantTools, { tenant, takenHosts }: TenantWorld, home: Home, keys: readonly ApiKey[]): Promise<void> {
+async function publish(
+  { routing }: TenantTools,
+  { tenant, takenHosts, now }: TenantWorld,
+  home: Home,
+  keys: readonly ApiKey[],
+): Promise<void> {
   const hosts = (tenant.spec.hosts ?? []).filter((host) => !takenHosts.some((taken) => taken.host === host))
-  await routing.putRoute(buildRoute({ id: tenant.metadata.name, uid: tenant.metadata.uid, home, hosts, keys: routeKeys(keys) }))
+  await routing.putRoute(buildRoute({ id: tenant.metadata.name, uid: tenant.metadata.uid, home, hosts, keys: routeKeys(keys, now) }))
 }
 
 /** The door is closed first, then the data is kept or removed, the finalizer goes last. */
@@ -142,26 +148,44 @@ async function dropFinalizer(client: Client, { metadata }: Tenant, signal: Abort
 }
 
 async function applyKeys(
-  { client, writes }: TenantTools,
-  { tenant, keys }: TenantWorld,
+  tools: TenantTools,
+  world: TenantWorld,
   steps: readonly KeyStep[],
   signal: AbortSignal,
 ): Promise<{ keys: ApiKey[]; failure: Failure | undefined }> {
-  const current = new Map(keys.map((key) => [key.name, key]))
+  const { client } = tools
+  const { tenant } = world
+  const current = new Map(world.keys.map((key) => [key.name, key]))
   let failure: Failure | undefined
   for (const step of steps) {
     if (step.kind === 'revoke') {
       await client.delete(SECRETS, tenant.metadata.namespace, step.key.secret, { uid: step.key.uid, signal })
       current.delete(step.key.name)
-    } else if (step.kind === 'replace') {
-      current.set(step.key.name, await replaceToken(client, tenant.metadata.namespace, step.key, signal))
+    } else if (step.kind !== 'issue') {
+      current.set(step.key.name, await renewKey(tools, world, step, signal))
     } else {
-      const issued = await issueKey({ client, writes }, tenant.metadata, step.name, signal).catch(keyFailure)
+      const issued = await issueKey(tools, tenant.metadata, step.name, signal).catch(keyFailure)
       if ('stage' in issued) failure = issued
       else current.set(issued.name, issued)
     }
   }
   return { keys: [...current.values()], failure }
+}
+
+async function renewKey(
+  tools: TenantTools,
+  { tenant, now }: TenantWorld,
+  { kind, key }: Extract<KeyStep, { kind: 'replace' | 'rotate' | 'forget' }>,
+  signal: AbortSignal,
+): Promise<ApiKey> {
+  const { namespace } = tenant.metadata
+  if (kind === 'replace') return replaceToken(tools, namespace, key, signal)
+  if (kind === 'forget') return forgetPrevious(tools.client, namespace, key, signal)
+  const until = now + KEY_OVERLAP_MS
+  const rotated = await rotateToken(tools, namespace, key, until, signal)
+  const message = `The Secret ${key.secret} holds a new token; the one before is valid until ${new Date(until).toISOString()}.`
+  void tools.recorder.record(tenant, 'Normal', 'ApiKeyRotated', message)
+  return rotated
 }
 
 function keyFailure(error: unknown): Failure {

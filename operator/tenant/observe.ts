@@ -39,6 +39,8 @@ export type TenantWorld = {
   hasLogin: boolean
   /** Hosts of this Tenant that an older one has. */
   takenHosts: { host: string; by: string }[]
+  /** Milliseconds since 1970. */
+  now: number
 }
 
 /** Looks at everything but the database, at one moment: what is planned and counted before the next `await` cannot be crossed by another pass. */
@@ -50,6 +52,7 @@ export function observeTenant(sources: TenantSources & { logins: () => Secret | 
     keys: sources.keySecrets().flatMap((secret) => readKey(secret, tenant.metadata.uid) ?? []),
     hasLogin: loginIn(sources.logins(), tenantName(tenant.metadata.uid)) !== undefined,
     takenHosts: takenHosts(tenant, sources.tenants),
+    now: Date.now(),
   }
 }
 
