@@ -18,6 +18,7 @@ import type { TenantWorld } from './observe.ts'
 import type { Occupancy } from './occupancy.ts'
 import type { Placement } from './placement.ts'
 import type { DatabaseStep, Failure, KeyStep, TenantPlan } from './plan.ts'
+import { routeState, suspensionOf } from './subscription.ts'
 
 /** What the steps work with. */
 export type TenantTools = {
@@ -30,13 +31,13 @@ export type TenantTools = {
   migrations: readonly Migration[]
 }
 
-/** How a pass ended. `home` is where the tenant stands, as far as it is known. */
+/** How a pass ended. `home` is where the tenant stands, as far as it is known; `suspension` why it is suspended although nothing is amiss. */
 export type TenantOutcome =
   | { kind: 'waits' }
   | { kind: 'gone' }
   | { kind: 'placed'; placement: Placed; written: ObjectMeta }
   | { kind: 'unplaced'; placement: Exclude<Placement, Placed> }
-  | { kind: 'stands'; home: Home | undefined; failure: Failure | undefined }
+  | { kind: 'stands'; home: Home | undefined; failure: Failure | undefined; suspension: string | undefined }
   | { kind: 'remains'; failure: Failure }
 
 type Placed = Extract<Placement, { kind: 'placed' }>
@@ -83,12 +84,19 @@ async function serve(tools: TenantTools, world: TenantWorld, plan: Served, signa
   const home = homeOf(tools, world, failed)
   const failure = plan.failure ?? failed?.failure
   if (home !== undefined) await publish(tools, world, home, keys.keys)
-  return { kind: 'stands', home, failure: failure ?? keys.failure ?? hostFailure(world) }
+  const suspension = suspensionOf(world.tenant.spec, world.now)
+  return { kind: 'stands', home, failure: failure ?? keys.failure ?? hostFailure(world), suspension }
 }
 
-async function publish({ routing }: TenantTools, { tenant, takenHosts }: TenantWorld, home: Home, keys: readonly ApiKey[]): Promise<void> {
+async function publish(
+  { routing }: TenantTools,
+  { tenant, now, takenHosts }: TenantWorld,
+  home: Home,
+  keys: readonly ApiKey[],
+): Promise<void> {
   const hosts = (tenant.spec.hosts ?? []).filter((host) => !takenHosts.some((taken) => taken.host === host))
-  await routing.putRoute(buildRoute({ id: tenant.metadata.name, uid: tenant.metadata.uid, home, hosts, keys: routeKeys(keys) }))
+  const { name: id, uid } = tenant.metadata
+  await routing.putRoute(buildRoute({ id, uid, home, state: routeState(tenant.spec, now), hosts, keys: routeKeys(keys) }))
 }
 
 /** The door is closed first, then the data is kept or removed, the finalizer goes last. */

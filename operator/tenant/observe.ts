@@ -30,6 +30,8 @@ export type Look =
 /** What a pass has found. */
 export type TenantWorld = {
   tenant: Tenant
+  /** The moment that everything that depends on the time is worked out for. */
+  now: Date
   candidates: Candidate[]
   look: Look
   /** The API keys whose Secrets are marked as this Tenant's, those that spec no longer names included. */
@@ -39,9 +41,10 @@ export type TenantWorld = {
 }
 
 /** Looks at everything but the database, at one moment: what is planned and counted before the next `await` cannot be crossed by another pass. */
-export function observeTenant(sources: TenantSources, tenant: Tenant, look: Look): TenantWorld {
+export function observeTenant(sources: TenantSources, tenant: Tenant, look: Look, now: Date): TenantWorld {
   return {
     tenant,
+    now,
     candidates: look.kind === 'unplaced' ? candidatesOf(sources) : [],
     look,
     keys: sources.keySecrets().flatMap((secret) => readKey(secret, tenant.metadata.uid) ?? []),

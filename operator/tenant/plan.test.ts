@@ -23,7 +23,7 @@ const tenant = ({ spec, status, metadata }: Changes = {}): Tenant => ({
     finalizers: [TENANT_FINALIZER],
     ...metadata,
   },
-  spec: { isolation: 'schema', deletionPolicy: 'Retain', ...spec },
+  spec: { isolation: 'schema', suspended: false, deletionPolicy: 'Retain', deletionProtection: false, ...spec },
   status: { shard: 'a', ...status },
 })
 const record = { namespace: 'ns', name: 'acme', schema: NAME, role: NAME, epoch: 1, retained: false }
@@ -32,6 +32,7 @@ const nothing: TenantFacts = { record: undefined, schemaExists: false, roleExist
 const seen = (facts: Partial<TenantFacts> = {}): Look => ({ kind: 'seen', facts: { ...whole, ...facts }, database: 'tenantry' })
 const world = (look: Look, changes: Changes = {}, keys: TenantWorld['keys'] = []): TenantWorld => ({
   tenant: tenant(changes),
+  now: new Date(0),
   candidates: [],
   look,
   keys,

@@ -11,6 +11,7 @@ import { CATCH_UP_MS } from './last-writes.ts'
 import { lookAtDatabase, observeTenant, type TenantSources } from './observe.ts'
 import { planTenant } from './plan.ts'
 import { tenantStatus } from './status.ts'
+import { nextLook } from './subscription.ts'
 
 /** What passes of Tenants work with. */
 export type TenantContext = TenantSources & TenantTools & { tenant: (name: string) => Tenant | undefined; log: Logger }
@@ -34,13 +35,13 @@ export async function reconcileTenant(context: TenantContext, name: string, sign
   if (outcome.kind === 'gone') return DONE
   if (outcome.kind === 'placed') return noteOf(context, tenant, outcome)
   await report(context, tenant, tenantStatus(tenant, outcome, new Date()), signal)
-  return resultOf(outcome)
+  return untilEnd(tenant, outcome, resultOf(outcome))
 }
 
 async function work(context: TenantContext, tenant: Tenant, signal: AbortSignal): Promise<TenantOutcome> {
   await using _ = sayWhenSlow(context, tenant, signal)
   const look = await lookAtDatabase(context, tenant)
-  const world = observeTenant(context, tenant, look)
+  const world = observeTenant(context, tenant, look, new Date())
   return applyTenant(context, world, planTenant(world, latest(context.migrations)), signal)
 }
 
@@ -93,7 +94,16 @@ async function writeStatus({ client, writes }: TenantContext, tenant: Tenant, st
 async function tell({ recorder }: TenantContext, tenant: Tenant, status: TenantStatus): Promise<void> {
   const [after, before] = [status, tenant.status].map((one) => one?.conditions?.find(({ type }) => type === 'Ready'))
   if (after === undefined || after.reason === 'InProgress' || (before?.status === after.status && before.reason === after.reason)) return
-  await recorder.record(tenant, after.status === 'True' ? 'Normal' : 'Warning', after.reason, after.message)
+  const wanted = after.status === 'True' || after.reason === 'Suspended'
+  await recorder.record(tenant, wanted ? 'Normal' : 'Warning', after.reason, after.message)
+}
+
+/** A tenant whose subscription ends is looked at again then, whatever else it waits for. */
+function untilEnd({ spec }: Tenant, outcome: TenantOutcome, result: Result): Result {
+  const served = outcome.kind === 'stands' && outcome.suspension === undefined
+  const afterMs = served ? nextLook(spec, new Date()) : undefined
+  if (afterMs === undefined) return result
+  return result.kind === 'requeue' && result.afterMs < afterMs ? result : { kind: 'requeue', afterMs }
 }
 
 /** What another object must mend first is waited for; what may pass is tried again after a backoff. */

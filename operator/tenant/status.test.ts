@@ -24,10 +24,15 @@ const tenant = (status?: TenantStatus, metadata: Partial<Tenant['metadata']> = {
     finalizers: [TENANT_FINALIZER],
     ...metadata,
   },
-  spec: { isolation: 'schema', deletionPolicy: 'Retain' },
+  spec: { isolation: 'schema', suspended: false, deletionPolicy: 'Retain', deletionProtection: false },
   ...(status === undefined ? {} : { status }),
 })
-const stands = (failure?: Failure): Extract<TenantOutcome, { kind: 'stands' }> => ({ kind: 'stands', home, failure })
+const stands = (failure?: Failure, suspension?: string): Extract<TenantOutcome, { kind: 'stands' }> => ({
+  kind: 'stands',
+  home,
+  failure,
+  suspension,
+})
 const told = ({ conditions = [] }: TenantStatus) => conditions.map(({ type, status, reason }) => `${type}=${status} ${reason}`).sort()
 const placed = { annotations: placementNote('u', { kind: 'placed', shard: 'a', reason: 'LeastLoadedShard', message: 'Placed.' }) }
 
@@ -60,7 +65,7 @@ test('a placement that a copied manifest brought along is not believed, nor one 
   expect(shardOf(tenant(undefined, { ...placed, uid: 'another' }))).toBeUndefined()
   expect(shardOf(tenant(undefined, { annotations: { [TENANT_PLACED]: 'shard-a' } }))).toBeUndefined()
   const failure: Failure = { stage: 'Provisioned', reason: 'PlacedElsewhere', message: 'Name it again.' }
-  const status = tenantStatus(tenant(undefined, placed), { kind: 'stands', home: undefined, failure }, NOW)
+  const status = tenantStatus(tenant(undefined, placed), { ...stands(failure), home: undefined }, NOW)
   expect(status.shard).toBeUndefined()
   expect(told(status)).toContain('Stalled=True PlacedElsewhere')
 })
@@ -93,6 +98,22 @@ test('what only a person can mend is Stalled and Failed; a deleted one is Deleti
   expect(tenantStatus(tenant({ shard: 'a' }), stands(failure), NOW)).toMatchObject({ phase: 'Failed' })
   expect(told(tenantStatus(tenant({ shard: 'a' }), stands(failure), NOW))).toContain('Stalled=True NameConflict')
   expect(tenantStatus(tenant({ shard: 'a' }, { deletionTimestamp: 'now' }), { kind: 'remains', failure }, NOW).phase).toBe('Deleting')
+})
+
+test('TI-08: a suspended Tenant is Suspended, not Ready, and nothing of it is in question; what is amiss is said first', () => {
+  const ready = tenantStatus(tenant({ shard: 'a' }), stands(), NOW)
+  const status = tenantStatus(tenant(ready), stands(undefined, 'Set it to false.'), LATER)
+  expect(status).toMatchObject({ ...home, phase: 'Suspended' })
+  expect(told(status)).toEqual([
+    'Placed=True NamedShard',
+    'Provisioned=True Provisioned',
+    'Ready=False Suspended',
+    'Routed=True Published',
+    'SchemaCurrent=True SchemaCurrent',
+  ])
+  expect(tenantStatus(tenant(status), stands(), NOW)).toMatchObject({ phase: 'Ready' })
+  const failure: Failure = { stage: 'Provisioned', reason: 'ShardUnreachable', message: 'No answer.' }
+  expect(told(tenantStatus(tenant(status), stands(failure, 'Set it to false.'), NOW))).toContain('Ready=False ShardUnreachable')
 })
 
 test('every reason is in the documented list and stands for the generation', () => {
