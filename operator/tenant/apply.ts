@@ -18,6 +18,7 @@ import type { TenantWorld } from './observe.ts'
 import type { Occupancy } from './occupancy.ts'
 import type { Placement } from './placement.ts'
 import type { DatabaseStep, Failure, KeyStep, TenantPlan } from './plan.ts'
+import { describeRemoval, proveGone, tellEnd, tellRelease } from './removal.ts'
 import { routeState, suspensionOf } from './subscription.ts'
 
 /** What the steps work with. */
@@ -106,24 +107,10 @@ async function remove(tools: TenantTools, world: TenantWorld, plan: Removed, sig
   await tools.routing.removeRoute(tenant.metadata.uid)
   await applyKeys(tools, world, plan.keys, signal)
   const failure = plan.failure ?? (await takeSteps(tools, world, plan.steps))?.failure
-  if (failure !== undefined) return { kind: 'remains', failure }
-  await tellEnd(tools, world, plan.steps)
+  if (failure !== undefined && !plan.released) return { kind: 'remains', failure }
+  await (failure === undefined ? tellEnd(tools.recorder, world, plan.steps) : tellRelease(tools.recorder, tenant))
   await dropFinalizer(tools.client, tenant, signal)
   return { kind: 'gone' }
-}
-
-async function tellEnd({ recorder }: TenantTools, { tenant, look }: TenantWorld, steps: readonly DatabaseStep[]): Promise<void> {
-  if (look.kind !== 'seen' || look.facts.record === undefined) return
-  const place = `schema ${look.facts.record.schema} of database ${look.database} on Shard ${shardOf(tenant)}`
-  if (steps.some(({ kind }) => kind === 'drop'))
-    await recorder.record(tenant, 'Normal', 'DataRemoved', `Removed ${place}, its role, the API keys and the route.`)
-  else
-    await recorder.record(
-      tenant,
-      'Normal',
-      'DataRetained',
-      `The data is kept in ${place}; API keys and route are removed. Set spec.deletionPolicy to Delete before deleting to remove it.`,
-    )
 }
 
 type Attempt = { step: DatabaseStep; failure: Failure }
@@ -138,14 +125,14 @@ async function takeSteps(tools: TenantTools, world: TenantWorld, steps: readonly
     try {
       await takeStep(connection, shardNames(look.database), world, step, tools.migrations)
     } catch (cause) {
-      return { step, failure: describe(step, shard, cause) }
+      return { step, failure: describe(tenant, step, shard, cause) }
     }
   }
   return undefined
 }
 
 async function takeStep(
-  database: Pick<Database, 'run'>,
+  database: Pick<Database, 'run' | 'query'>,
   names: ShardNames,
   { tenant, look }: TenantWorld,
   step: DatabaseStep,
@@ -167,11 +154,13 @@ async function takeStep(
     case 'retain':
       return database.run(retainTenant(names, uid, physical))
     case 'drop':
-      return database.run(dropTenant(uid, physical, record?.role ?? physical))
+      await database.run(dropTenant(uid, physical, record?.role ?? physical))
+      return proveGone(database, uid, physical, names)
   }
 }
 
-function describe(step: DatabaseStep, shard: string | undefined, cause: unknown): Failure {
+function describe(tenant: Tenant, step: DatabaseStep, shard: string | undefined, cause: unknown): Failure {
+  if (step.kind === 'retain' || step.kind === 'drop') return describeRemoval(tenant, step, shard, cause)
   if (cause instanceof OperatorError)
     return { stage: 'Provisioned', reason: 'ShardUnreachable', message: `Shard ${shard}: ${cause.message}`, cause }
   if (step.kind === 'migrate') {

@@ -1,4 +1,4 @@
-import { TENANT_FINALIZER, type TenantCondition, type TenantReason } from '../../crds/tenant.ts'
+import { TENANT_FINALIZER, TENANT_RELEASE, type TenantCondition, type TenantReason } from '../../crds/tenant.ts'
 import type { TenantFacts } from '../postgres/catalog.ts'
 import { type ApiKey, keySecretName } from './keys.ts'
 import type { TenantWorld } from './observe.ts'
@@ -22,12 +22,12 @@ export type DatabaseStep =
 /** One thing to do to an API key's Secret. */
 export type KeyStep = { kind: 'issue'; name: string } | { kind: 'replace'; key: ApiKey } | { kind: 'revoke'; key: ApiKey }
 
-/** What a pass will do. */
+/** What a pass will do. `released`: the Tenant may go whatever stands in the way of the steps. */
 export type TenantPlan =
   | { kind: 'wait' }
   | { kind: 'place'; placement: Placement }
   | { kind: 'serve'; claim: boolean; steps: DatabaseStep[]; failure: Failure | undefined; keys: KeyStep[] }
-  | { kind: 'remove'; steps: DatabaseStep[]; failure: Failure | undefined; keys: KeyStep[] }
+  | { kind: 'remove'; steps: DatabaseStep[]; failure: Failure | undefined; keys: KeyStep[]; released: boolean }
 
 /** Works out what is to be done for a tenant whose migrations end with `latest`. */
 export function planTenant(world: TenantWorld, latest: number): TenantPlan {
@@ -45,15 +45,31 @@ export function planTenant(world: TenantWorld, latest: number): TenantPlan {
 }
 
 function planRemoval({ tenant, look, keys }: TenantWorld): TenantPlan {
+  const released = tenant.metadata.annotations?.[TENANT_RELEASE] === tenant.metadata.name
   const revoke = keys.map((key): KeyStep => ({ kind: 'revoke', key }))
+  const base = { kind: 'remove', keys: revoke, released } as const
   if (look.kind === 'blocked') {
-    const message = `${look.message} The data cannot be ${tenant.spec.deletionPolicy === 'Delete' ? 'removed' : 'kept safe'} before that; if the server is gone for good, remove the finalizer ${TENANT_FINALIZER}.`
-    return { kind: 'remove', steps: [], failure: { stage: 'Provisioned', reason: look.reason, message }, keys: revoke }
+    const message = blockedRemoval(tenant, look.message)
+    return { ...base, steps: [], failure: { stage: 'Provisioned', reason: look.reason, message } }
   }
-  const record = look.kind === 'seen' ? look.facts.record : undefined
-  if (record === undefined) return { kind: 'remove', steps: [], failure: undefined, keys: revoke }
-  const step: DatabaseStep = tenant.spec.deletionPolicy === 'Delete' ? { kind: 'drop' } : { kind: 'retain' }
-  return { kind: 'remove', steps: [step], failure: undefined, keys: revoke }
+  const steps = look.kind === 'seen' && isLeft(tenant, look.facts) ? [endStep(tenant)] : []
+  return { ...base, steps, failure: undefined }
+}
+
+/** What is said while a Tenant's data can be neither kept safe nor removed: what stands in the way, and how to give it up. */
+export function blockedRemoval({ metadata: { name, namespace }, spec }: TenantWorld['tenant'], why: string): string {
+  const wanted = spec.deletionPolicy === 'Delete' ? 'removed' : 'kept safe'
+  return `${why} The data cannot be ${wanted} before that; to let the Tenant go and leave in the database what stands there, run: kubectl annotate tenant ${name} -n ${namespace} ${TENANT_RELEASE}=${name}`
+}
+
+/** What a removal that went half way has left is still the tenant's; what has its name and was never recorded is somebody else's. */
+function isLeft({ spec, status }: TenantWorld['tenant'], { record, schemaExists, roleExists }: TenantFacts): boolean {
+  if (record !== undefined) return true
+  return spec.deletionPolicy === 'Delete' && status?.schema !== undefined && (schemaExists || roleExists)
+}
+
+function endStep({ spec }: TenantWorld['tenant']): DatabaseStep {
+  return spec.deletionPolicy === 'Delete' ? { kind: 'drop' } : { kind: 'retain' }
 }
 
 function provisionSteps({ record, granted, version }: TenantFacts, latest: number): DatabaseStep[] {
