@@ -82,7 +82,14 @@ async function provision(
   await admin.query(createTenant(names, { uid, namespace: 'test', name: id, epoch: 1 }, migrations))
   await admin.query(`GRANT ${escapeIdentifier(physical)} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE`)
   const home = { shard, isolation: 'schema', database: names.database, schema: physical, role: physical, epoch: 1 } as const
-  const route = buildRoute({ id, uid, home: { ...home, schemaVersion: latest(migrations) }, hosts: [], keys: [] })
+  const route = buildRoute({
+    id,
+    uid,
+    home: { ...home, schemaVersion: latest(migrations) },
+    state: { state: 'active' },
+    hosts: [],
+    keys: [],
+  })
   return { id, uid, route, caller: 'test', requestId: 'test' }
 }
 
