@@ -117,6 +117,26 @@ describe.for(['schema', 'database'] as const)('PG-08: release discipline, isolat
   })
 })
 
+test('PG-14: a tenant whose login is refused, or has no connection left, takes nobody else of the Shard along', async () => {
+  const [locked, crowded, well] = [
+    await database.tenant('locked', 'database'),
+    await database.tenant('crowded', 'database'),
+    await database.tenant(),
+  ]
+  await database.admin.query(`ALTER ROLE "${locked.route.role}" NOLOGIN; ALTER ROLE "${crowded.route.role}" CONNECTION LIMIT 0`)
+  const session = sessionOn(database)
+  const codes: string[] = []
+  for (let round = 0; round < 5; round += 1) {
+    for (const tenant of [locked, crowded]) {
+      expect(await codeOf(session.read(tenant, WHO))).toBe('shard-unavailable')
+      expect(await codeOf(session.transaction(tenant, (run) => run(WHO)))).toBe('shard-unavailable')
+    }
+    codes.push(await codeOf(session.read(well, WHO)), await codeOf(session.transaction(well, (run) => run(WHO))))
+  }
+  await session.close()
+  expect(new Set(codes)).toEqual(new Set(['no error']))
+})
+
 describe('TLS', () => {
   const withTls = (database: TestDatabase, host: string, ca?: string): TestDatabase => ({
     ...database,
