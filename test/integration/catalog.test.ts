@@ -1,7 +1,8 @@
 import type { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { readDatabase } from '../../operator/postgres/catalog.ts'
 import { ROWS_SCHEMA } from '../../operator/postgres/names.ts'
-import { migrateRows } from '../../operator/postgres/rows.ts'
+import { migrateRows, secureTables } from '../../operator/postgres/rows.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
 import { attempt, lineOn, logIn } from '../builders/attacker.ts'
 import { createDatabase, ISOLATIONS, type TestDatabase } from '../builders/database.ts'
@@ -66,6 +67,8 @@ describe('PG-02: the catalog', () => {
       for (const { polcmd, roles } of rows) expect([`* {${adminUser}}`, `r {${database.names.runtime}}`]).toContain(`${polcmd} ${roles}`)
     }))
 
+  // The first are holes in the wall itself.
+  const HOLES = 9
   const PLANTED = [
     'CREATE TABLE @open (tenant_id uuid NOT NULL)',
     'ALTER TABLE @tasks NO FORCE ROW LEVEL SECURITY',
@@ -75,6 +78,7 @@ describe('PG-02: the catalog', () => {
     'ALTER POLICY tenant ON @tasks WITH CHECK (true)',
     'ALTER POLICY tenant ON @tasks USING (true)',
     'CREATE POLICY other ON @tasks USING (true)',
+    `DROP POLICY tenant ON @tasks; CREATE POLICY tenant ON @tasks USING (tenant_id = current_setting('app.tenant_id')::uuid OR true)`,
     'ALTER TABLE @task_due DROP CONSTRAINT task_due_pkey; ALTER TABLE @task_due ALTER tenant_id DROP NOT NULL',
     'CREATE INDEX ON @tasks (assignee)',
     'CREATE UNIQUE INDEX ON @tasks (id)',
@@ -108,6 +112,21 @@ describe('PG-02: the catalog', () => {
     await superuser.query('ROLLBACK')
     printFigure(`PG-02, PG-04: ${PLANTED.length - missed.length} of ${PLANTED.length} planted faults found`)
     expect(missed).toEqual([])
+  })
+
+  test('OP-16: the operator sees each hole in a shared table, and closes it', async () => {
+    const { names, admin } = database
+    const seen = async () => (await readDatabase({ query }, names)).rowsSecure
+    const query = async <R extends object>(text: string, values: readonly unknown[] = []) => (await admin.query<R>(text, [...values])).rows
+    expect(await seen()).toBe(true)
+    for (const planted of PLANTED.slice(0, HOLES)) {
+      await admin.query('BEGIN')
+      await admin.query(planted.replaceAll('@', `${ROWS_SCHEMA}.`))
+      expect(await seen(), planted).toBe(false)
+      await admin.query(secureTables())
+      expect([await seen(), ...(await lintShared(admin, ROWS_SCHEMA))], planted).toEqual([true])
+      await admin.query('ROLLBACK')
+    }
   })
 
   test('PG-02: a migration that brings a shared table brings its policy too', async () => {
