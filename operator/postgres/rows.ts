@@ -66,7 +66,7 @@ export function dropRowTenant(uid: string): string {
 SELECT set_config('app.tenant_id', ${text(uid)}, true);
 DO $$ DECLARE shared regclass; BEGIN
   FOR shared IN SELECT c.oid FROM pg_class c WHERE c.relnamespace = '${ROWS_SCHEMA}'::regnamespace AND c.relkind IN ('r', 'p') LOOP
-    EXECUTE format('DELETE FROM %s WHERE tenant_id = %L', shared, ${text(uid)});
+    EXECUTE format('DELETE FROM %s WHERE tenant_id = %L', shared, current_setting('app.tenant_id'));
   END LOOP;
 END $$;
 DELETE FROM tenantry.tenants WHERE uid = ${text(uid)};`
