@@ -54,7 +54,13 @@ const documentSchema = z.strictObject({
   tenants: z.array(routeSchema).default([]),
 })
 
-const credentialsSchema = z.strictObject({ username: z.string().min(1), password: z.string().min(1), ca: z.string().optional() })
+const credentialsSchema = z.strictObject({
+  username: z.string().min(1),
+  password: z.string().min(1),
+  ca: z.string().optional(),
+  /** When the login was made, RFC 3339 in UTC; the operator replaces it at an age. */
+  issuedAt: z.iso.datetime().optional(),
+})
 
 /** Where one tenant lives and who may speak for it. Every physical name stands here: the runtime derives none. */
 export type Route = z.infer<typeof routeSchema>

@@ -13,7 +13,7 @@ export type TenantSpec = {
   shardRef?: { name: string }
   placement?: { shardSelector: LabelSelector }
   hosts?: string[]
-  apiKeys?: { name: string }[]
+  apiKeys?: { name: string; rotateAt?: string }[]
   deletionPolicy: DeletionPolicy
 }
 
@@ -42,7 +42,16 @@ export type TenantStatus = {
   schemaVersion?: number
 }
 
-const TENANT_CONDITIONS = ['Ready', 'Placed', 'Provisioned', 'SchemaCurrent', 'Routed', 'Reconciling', 'Stalled'] as const
+const TENANT_CONDITIONS = [
+  'Ready',
+  'Placed',
+  'Provisioned',
+  'SchemaCurrent',
+  'IsolationVerified',
+  'Routed',
+  'Reconciling',
+  'Stalled',
+] as const
 
 /** The type of a Tenant's condition. */
 export type TenantCondition = (typeof TENANT_CONDITIONS)[number]
@@ -75,6 +84,13 @@ export const TENANT_REASONS = {
   SchemaCurrent: 'All migrations have run.',
   SchemaBehind: 'Migrations have yet to run.',
   MigrationFailed: 'A migration failed and was rolled back.',
+  BreakInRefused: "The operator has just tried to reach a neighbour with this tenant's access, and was refused every time.",
+  NeighbourReached: "With this tenant's access something of a neighbour was reached.",
+  RoleTooPowerful: 'The role of the tenant has attributes or owns things that no tenant may.',
+  ForeignAccess: 'PUBLIC or another role has rights on what is the tenant’s.',
+  RowSecurityOff: 'Row-level security of a shared table is off, not forced, or weakened by another policy.',
+  UnsafeObject: 'A view, materialized view or function among the tenant’s tables runs as its owner.',
+  NotVerified: 'The attempt to break in could not be made.',
   Published: 'The route stands in the routing config.',
   HostTaken: 'An older Tenant has one of the hosts.',
   InProgress: 'The operator is at work on it.',

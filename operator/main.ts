@@ -211,6 +211,7 @@ async function startWork(
             keySecrets: keys.list,
             logins: () => logins.get(CREDENTIALS_SECRET),
             occupancy,
+            onBreach: settings.onBreach,
             writes,
           },
           name,
@@ -267,7 +268,7 @@ function routeInStatus(tenant: Tenant, secrets: Parameters<typeof readKey>[0][])
   if (home === undefined || deletionTimestamp !== undefined) return []
   const wanted = new Set(tenant.spec.apiKeys?.map((key) => key.name))
   const keys = secrets.flatMap((secret) => readKey(secret, uid) ?? []).filter((key) => wanted.has(key.name))
-  return [buildRoute({ id: name, uid, home, hosts: tenant.spec.hosts ?? [], keys: routeKeys(keys) })]
+  return [buildRoute({ id: name, uid, home, hosts: tenant.spec.hosts ?? [], keys: routeKeys(keys, Date.now()) })]
 }
 
 function countPhases(tenants: readonly Tenant[]): Map<string, number> {

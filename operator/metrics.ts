@@ -37,6 +37,12 @@ export function countMetrics({ phases, watchAges }: Sources): Metrics {
     labelNames: ['kind', 'reason'],
     registers,
   })
+  const breaches = new Counter({
+    name: 'tenantry_isolation_breaches_total',
+    help: "Tenants' walls that were found down",
+    labelNames: ['isolation', 'reason'],
+    registers,
+  })
   new Gauge({
     name: 'tenantry_tenants',
     help: 'Tenants by phase',
@@ -61,6 +67,7 @@ export function countMetrics({ phases, watchAges }: Sources): Metrics {
       durations.observe({ kind: controller, result }, durationMs / 1000),
     ),
     listen<{ controller: string; depth: number }>('tenantry:workqueue', (queue) => depth.set({ kind: queue.controller }, queue.depth)),
+    listen<{ isolation: string; reason: string }>('tenantry:breach', (breach) => breaches.inc(breach)),
     listen<{ leading: boolean }>('tenantry:leader', ({ leading }) => leader.set(leading ? 1 : 0)),
     listen<{ resource: string; event: string; reason: string }>('tenantry:watch', ({ resource, event, reason }) => {
       if (event === 'restarted') restarts.inc({ kind: resource, reason })

@@ -29,6 +29,10 @@ const schema = z.object({
   TENANTRY_WORKERS: count.max(64).default(8).describe('Tenants worked on at once, for each Shard'),
   TENANTRY_CONNECTIONS_PER_SHARD: count.max(64).default(4).describe('connections with the admin login to each Shard'),
   TENANTRY_RESYNC_SECONDS: count.max(86_400).default(600).describe('how often everything is looked at without a change'),
+  TENANTRY_ON_BREACH: z
+    .enum(['repair', 'suspend'])
+    .default('repair')
+    .describe("when a tenant's wall is found down: repair takes away what holds it open, suspend only says so"),
   TENANTRY_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').describe('what is logged'),
 })
 
@@ -41,6 +45,7 @@ export type Settings = {
   workers: number
   connectionsPerShard: number
   resyncMs: number
+  onBreach: 'repair' | 'suspend'
   logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
 }
 
@@ -76,6 +81,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     workers: values.TENANTRY_WORKERS,
     connectionsPerShard: values.TENANTRY_CONNECTIONS_PER_SHARD,
     resyncMs: values.TENANTRY_RESYNC_SECONDS * 1000,
+    onBreach: values.TENANTRY_ON_BREACH,
     logLevel: values.TENANTRY_LOG_LEVEL,
   }
 }

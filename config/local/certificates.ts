@@ -26,8 +26,8 @@ const RENEW_BEFORE_DAYS = 30
 /** The files of a certificate and its key, in PEM. */
 export type CertificateFiles = { certificateFile: string; keyFile: string }
 
-/** What a certificate is for: a server under these host names and addresses, or a client. */
-export type Subject = { name: string; organization?: string; hosts?: readonly string[] }
+/** What a certificate is for: a server under these host names and addresses, or a client. `days`: how long it is valid from now on; less than 0: it has expired. */
+export type Subject = { name: string; organization?: string; hosts?: readonly string[]; days?: number }
 
 /** A certificate authority kept in a folder. */
 export type Authority = {
@@ -73,7 +73,7 @@ async function issue(folder: string, authority: string, file: string, subject: S
     publicKey: keys.publicKey,
     signingKey: await readKey(filesOf(folder, 'ca').keyFile),
     signingAlgorithm: ALGORITHM,
-    ...validity(LEAF_DAYS),
+    ...validity(subject.days ?? LEAF_DAYS),
     extensions: extensionsOf(subject),
   })
   await write(files, certificate, keys.privateKey)
@@ -91,7 +91,7 @@ function extensionsOf({ hosts }: Subject): Extension[] {
 }
 
 function validity(days: number): { notBefore: Date; notAfter: Date } {
-  return { notBefore: new Date(Date.now() - DAY_MS), notAfter: new Date(Date.now() + days * DAY_MS) }
+  return { notBefore: new Date(Date.now() - DAY_MS - Math.max(0, -days) * DAY_MS), notAfter: new Date(Date.now() + days * DAY_MS) }
 }
 
 async function isValid(certificateFile: string, authority?: string): Promise<boolean> {

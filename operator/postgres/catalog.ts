@@ -1,6 +1,7 @@
 import type { Isolation } from '../../crds/tenant.ts'
 import type { Database } from './connect.ts'
 import { type Physical, physicalNames, ROWS_SCHEMA, type ShardNames } from './names.ts'
+import { neighboursOf } from './neighbours.ts'
 import { OPEN_TABLE } from './rows.ts'
 
 type Reader = Pick<Database, 'query'>
@@ -26,11 +27,15 @@ export type DatabaseFacts = {
   foreignRoles: readonly string[]
   /** The runtime's login may connect through its group, and has its limits. */
   granted: boolean
+  /** The login that the runtime does not use, or no longer: whether it is let in, and how many connections it still has. */
+  spare: { canLogin: boolean; connections: number }
   version: number
   /** The last migration of the tables that tenants share. */
   rowsVersion: number
   /** The runtime may take the role of the shared tables, and each of those is behind forced row-level security and its one policy. */
   rowsSecure: boolean
+  /** The last migration of the synthetic neighbours; 0 when one is missing. */
+  neighboursVersion: number
   /** The mark on the template of tenants' databases; undefined: there is none. */
   templateMark: string | undefined
 }
@@ -73,19 +78,32 @@ export async function readServer(database: Reader): Promise<ServerFacts> {
 /** Reads what is set up of a Shard's database; `database` must be connected to it. */
 export async function readDatabase(database: Reader, names: ShardNames): Promise<DatabaseFacts> {
   const roles = [names.runtime, names.tenants, names.login, names.rows]
-  const [row] = await database.query<DatabaseRow>(DATABASE_FACTS, [...roles, names.template])
+  const [row] = await database.query<DatabaseRow>(DATABASE_FACTS, [...roles, names.template, names.spare])
   if (row === undefined) throw new Error('the database does not know itself')
-  const { migrated, withRows, mark, templateMark, ...facts } = row
+  const { migrated, withRows, mark, templateMark, canLogin, connections, ...facts } = row
   const version = migrated ? await highest(database, 'SELECT max(version) AS version FROM tenantry.database_migrations') : 0
   const rowsVersion = withRows ? await highest(database, 'SELECT max(version) AS version FROM tenantry.row_migrations') : 0
-  return { ...facts, mark: mark ?? undefined, templateMark: templateMark ?? undefined, version, rowsVersion }
+  const neighboursVersion = withRows ? await readNeighbours(database, names) : 0
+  const spare = { canLogin, connections }
+  return { ...facts, mark: mark ?? undefined, templateMark: templateMark ?? undefined, spare, version, rowsVersion, neighboursVersion }
 }
 
-type DatabaseRow = Omit<DatabaseFacts, 'version' | 'rowsVersion' | 'mark' | 'templateMark'> & {
-  mark: string | null
-  templateMark: string | null
-  migrated: boolean
-  withRows: boolean
+type DatabaseRow = Omit<DatabaseFacts, 'version' | 'rowsVersion' | 'neighboursVersion' | 'mark' | 'templateMark' | 'spare'> &
+  DatabaseFacts['spare'] & {
+    mark: string | null
+    templateMark: string | null
+    migrated: boolean
+    withRows: boolean
+  }
+
+async function readNeighbours(database: Reader, names: ShardNames): Promise<number> {
+  const { schema, row } = neighboursOf(names)
+  const [found] = await database.query<{ version: number | null }>(
+    `SELECT max(m.version) AS version FROM tenantry.migrations m
+      WHERE m.tenant = $1::uuid AND EXISTS (SELECT FROM tenantry.tenants t WHERE t.uid = $2::uuid)`,
+    [schema, row],
+  )
+  return found?.version ?? 0
 }
 
 async function highest(database: Reader, text: string): Promise<number> {
@@ -108,6 +126,8 @@ const DATABASE_FACTS = `
          coalesce((SELECT pg_catalog.has_database_privilege(g.oid, d.oid, 'CONNECT') AND pg_catalog.pg_has_role(l.oid, g.oid, 'USAGE')
                           AND l.rolcanlogin AND l.rolconfig IS NOT NULL
                      FROM pg_catalog.pg_roles g, pg_catalog.pg_roles l WHERE g.rolname = $1 AND l.rolname = $3), false) AS granted,
+         coalesce((SELECT s.rolcanlogin FROM pg_catalog.pg_roles s WHERE s.rolname = $6), false) AS "canLogin",
+         (SELECT count(*)::int FROM pg_catalog.pg_stat_activity a WHERE a.usename = $6) AS connections,
          (SELECT pg_catalog.shobj_description(x.oid, 'pg_database') FROM pg_catalog.pg_database x WHERE x.datname = $5) AS "templateMark",
          coalesce((SELECT pg_catalog.pg_has_role(g.oid, r.oid, 'SET') FROM pg_catalog.pg_roles g, pg_catalog.pg_roles r WHERE g.rolname = $1 AND r.rolname = $4), false)
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = pg_catalog.to_regnamespace('${ROWS_SCHEMA}') AND c.relkind IN ('r', 'p')

@@ -30,6 +30,8 @@ export type Database = {
    * implicit transaction, which is rolled back whole when one fails.
    */
   run: (text: string) => Promise<void>
+  /** The same, and gives the rows of the last statement that had any. */
+  lastRows: (text: string) => Promise<Row[]>
   close: () => Promise<void>
 }
 
@@ -67,6 +69,10 @@ export function openDatabase(access: Access, limits: Limits = DEFAULT_LIMITS): D
     },
     run: async (text) => {
       await attempt(access, () => pool.query(text))
+    },
+    lastRows: async (text) => {
+      const results = [await attempt(access, () => pool.query(text))].flat()
+      return results.findLast(({ rows }) => rows.length > 0)?.rows ?? []
     },
     close: () => pool.end(),
   }

@@ -2,7 +2,19 @@ import type { OperatorError } from '../errors.ts'
 import { type Access, type Database, DEFAULT_LIMITS, type Limits, openDatabase } from './connect.ts'
 import { isOutage } from './failure.ts'
 
-type Entry = { key: string; access: Access; database: Database; down: OperatorError | undefined }
+type Entry = {
+  key: string
+  access: Access
+  database: Database
+  down: OperatorError | undefined
+  runtime: { key: string; database: Database } | undefined
+}
+
+/** A login other than the admin's. */
+type Login = { username: string; password: string }
+
+/** Connections with the runtime's login to each Shard, to try what it can reach. */
+const PROBES = 2
 
 /**
  * The way from Tenants to the Shards' databases: a small pool for each Shard, opened by the Shard's pass. When one statement finds the
@@ -28,9 +40,9 @@ export class Connections {
     const before = this.#entries.get(shard)
     if (before?.key === key && before.down === undefined) return
     if (before?.key === key) before.down = undefined
-    else this.#entries.set(shard, { key, access, database: openDatabase(access, this.#limits), down: undefined })
+    else this.#entries.set(shard, { key, access, database: openDatabase(access, this.#limits), down: undefined, runtime: undefined })
     this.#onUp(shard)
-    if (before?.key !== key) await before?.database.close()
+    if (before !== undefined && before.key !== key) await closeEntry(before)
   }
 
   /** Refuses all statements to the Shard, with this error, until it is `up`. */
@@ -43,7 +55,7 @@ export class Connections {
   async forget(shard: string): Promise<void> {
     const entry = this.#entries.get(shard)
     this.#entries.delete(shard)
-    await entry?.database.close()
+    if (entry !== undefined) await closeEntry(entry)
   }
 
   /** The Shard's database for a Tenant's pass; undefined until the Shard's own pass has found it well once in this process. */
@@ -60,10 +72,10 @@ export class Connections {
    * Does `work` over a connection of its own to another database of the Shard: a tenant's, or the Shard's once more for what takes long and
    * would keep others from theirs.
    */
-  async apart<T>(shard: string, database: string, work: (connection: Pick<Database, 'query' | 'run'>) => Promise<T>): Promise<T> {
+  async apart<T>(shard: string, database: string, work: (connection: Database) => Promise<T>, login?: Login): Promise<T> {
     const entry = this.#entries.get(shard)
     if (entry === undefined) throw new Error(`Shard ${shard} is not open`)
-    const connection = openDatabase({ ...entry.access, database }, { ...this.#limits, connections: 1 })
+    const connection = openDatabase({ ...entry.access, ...login, database }, { ...this.#limits, connections: 1 })
     try {
       return await this.#guard(shard, entry, () => work(connection))
     } finally {
@@ -71,10 +83,24 @@ export class Connections {
     }
   }
 
+  /** Does `work` as the runtime does, over a connection with its login to the Shard's database, which is kept. */
+  async asRuntime<T>(shard: string, login: Login, work: (connection: Database) => Promise<T>): Promise<T> {
+    const entry = this.#entries.get(shard)
+    if (entry === undefined) throw new Error(`Shard ${shard} is not open`)
+    const key = JSON.stringify(login)
+    if (entry.runtime?.key !== key) {
+      const before = entry.runtime
+      entry.runtime = { key, database: openDatabase({ ...entry.access, ...login }, { ...this.#limits, connections: PROBES }) }
+      await before?.database.close()
+    }
+    const { database } = entry.runtime
+    return this.#guard(shard, entry, () => work(database))
+  }
+
   async close(): Promise<void> {
     const entries = [...this.#entries.values()]
     this.#entries.clear()
-    await Promise.allSettled(entries.map((entry) => entry.database.close()))
+    await Promise.allSettled(entries.map(closeEntry))
   }
 
   async #guard<T>(shard: string, entry: Entry, work: () => Promise<T>): Promise<T> {
@@ -89,4 +115,8 @@ export class Connections {
       throw error
     }
   }
+}
+
+async function closeEntry({ database, runtime }: Entry): Promise<void> {
+  await Promise.all([database.close(), runtime?.database.close()])
 }

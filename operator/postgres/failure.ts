@@ -14,12 +14,7 @@ export function describeFailure(error: unknown, target: Target): unknown {
   const { host, port, username, database } = target
   const server = `${host}:${port}`
   const failure = (reason: OperatorError['reason'], message: string) => new OperatorError(reason, message, { cause: error })
-  if (CERTIFICATE.test(code)) {
-    return failure(
-      'CertificateInvalid',
-      `The certificate of ${server} is not accepted (${code}): correct spec.tls.caSecretRef, or the host name in spec.endpoint.host.`,
-    )
-  }
+  if (CERTIFICATE.test(code)) return failure('CertificateInvalid', certificateMessage(server, code))
   if (/does not support SSL/.test(error.message)) {
     return failure('TlsNotOffered', `${server} does not offer TLS: turn ssl on in the server, or set spec.tls.mode to disable.`)
   }
@@ -38,6 +33,11 @@ export function describeFailure(error: unknown, target: Target): unknown {
     )
   }
   return error
+}
+
+function certificateMessage(server: string, code: string): string {
+  if (code === 'CERT_HAS_EXPIRED') return `The certificate of ${server} has expired (${code}): renew it there.`
+  return `The certificate of ${server} is not accepted (${code}): correct spec.tls.caSecretRef, or the host name in spec.endpoint.host.`
 }
 
 /** True when the error says that the whole Shard is out of reach, not that one statement failed. */

@@ -9,7 +9,9 @@ export type ShardNames = {
   tenants: string
   /** The role of all tenants that share tables. */
   rows: string
+  /** The login that the runtime uses, and the other one, which the next rotation makes valid. */
   login: string
+  spare: string
   /** What the databases of tenants are copied from. */
   template: string
 }
@@ -23,14 +25,20 @@ export const ROWS_SCHEMA = 'tenantry_rows'
 /** The schema of the tables in a tenant's own database. */
 export const OWN_SCHEMA = 'tenant'
 
-/** The names for a database; the CRD keeps `database` short enough that none is longer than 63 bytes. */
-export function shardNames(database: string): ShardNames {
+/**
+ * The names for a database; the CRD keeps `database` short enough that none is longer than 63 bytes. The runtime has two logins in turn:
+ * `current` is the user name of the one in use, the first when it is left out or is neither.
+ */
+export function shardNames(database: string, current?: string): ShardNames {
+  const [first, second] = [`${database}_runtime_a`, `${database}_runtime_b`]
+  const [login, spare] = current === second ? [second, first] : [first, second]
   return {
     database,
     runtime: `${database}_runtime`,
     tenants: `${database}_tenants`,
     rows: `${database}_rows`,
-    login: `${database}_runtime_a`,
+    login,
+    spare,
     template: `${database}_template`,
   }
 }

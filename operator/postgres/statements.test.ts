@@ -10,7 +10,7 @@ const SQL = "CREATE TABLE notes (id uuid, note text DEFAULT '::role'::text); GRA
 
 /** Everything that makes SQL, with the same text in every place where a name or a value goes. */
 function builders(text: string): [string, string][] {
-  const names = { database: text, runtime: text, tenants: text, rows: text, login: text, template: text }
+  const names = { database: text, runtime: text, tenants: text, rows: text, login: text, spare: text, template: text }
   const tenant = { uid: text, namespace: text, name: text, epoch: 1 }
   const place = { database: text, schema: text, role: text }
   const migration = { version: 1, name: text, sql: SQL }
@@ -21,6 +21,9 @@ function builders(text: string): [string, string][] {
     createRoles: statements.createRoles(names, []),
     grantLogin: statements.grantLogin(names),
     setVerifier: statements.setVerifier(names, text),
+    prepareSpare: statements.prepareSpare(names, [], text),
+    revokeSpare: statements.revokeSpare(names),
+    endSpareConnections: statements.endSpareConnections(names),
     migrateDatabase: statements.migrateDatabase(names, { ...migration, sql: 'GRANT :runtime, :tenants TO :rows' }),
     migrateTenant: statements.migrateTenant(text, place, migration),
     grantTenant: statements.grantTenant(names, text),

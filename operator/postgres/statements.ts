@@ -64,6 +64,24 @@ export function setVerifier({ login }: ShardNames, verifier: string): string {
   return `ALTER ROLE ${name(login)} PASSWORD ${text(verifier)};`
 }
 
+/** Makes the other login valid, with this verifier and all that the one in use has; whatever was there of it is replaced. */
+export function prepareSpare(names: ShardNames, existing: readonly string[], verifier: string): string {
+  const spare = { ...names, login: names.spare }
+  return [createRoles(spare, existing), grantLogin(spare), setVerifier(spare, verifier)].join('\n')
+}
+
+/** Lets the other login in no more. Connections it has stay open. */
+export function revokeSpare({ spare }: ShardNames): string {
+  return `ALTER ROLE ${name(spare)} NOLOGIN PASSWORD NULL;`
+}
+
+/** Ends the connections of the other login; only who has its rights may, so they are taken for as long as that. */
+export function endSpareConnections({ spare }: ShardNames): string {
+  return `GRANT ${name(spare)} TO CURRENT_USER WITH INHERIT TRUE, SET FALSE;
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ${text(spare)};
+REVOKE ${name(spare)} FROM CURRENT_USER GRANTED BY CURRENT_USER;`
+}
+
 /** One migration of a Shard's database. Of two that start at once, the second waits, finds the version taken and is rolled back. */
 export function migrateDatabase({ runtime, tenants, rows }: ShardNames, { version, name: title, sql }: Migration): string {
   return `SELECT pg_advisory_xact_lock(hashtextextended('tenantry database', 0));

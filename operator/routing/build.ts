@@ -23,6 +23,6 @@ export function buildRoute({ id, uid, home, hosts, keys }: RouteParts): Route {
     ...home,
     state: 'active',
     hosts: [...hosts].sort(),
-    keys: keys.toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+    keys: keys.toSorted((a, b) => (`${a.name} ${a.sha256}` < `${b.name} ${b.sha256}` ? -1 : 1)),
   }
 }

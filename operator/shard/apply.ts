@@ -1,13 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { CREDENTIALS_SECRET, type Credentials } from '../../config/routing.ts'
+import type { Credentials } from '../../config/routing.ts'
 import { OperatorError } from '../errors.ts'
-import { isStatus } from '../kubernetes/api-error.ts'
 import type { Client } from '../kubernetes/client.ts'
-import { SECRETS } from '../kubernetes/object.ts'
 import { type Database, openDatabase, tryLogin } from '../postgres/connect.ts'
 import { createTemplate, dropTemplate, fillTemplate, markTemplate } from '../postgres/databases.ts'
 import { isOutage } from '../postgres/failure.ts'
 import type { Migrations } from '../postgres/migrations.ts'
+import { makeNeighbours } from '../postgres/neighbours.ts'
 import { grantRows, migrateRows, secureTables } from '../postgres/rows.ts'
 import { scramVerifier } from '../postgres/scram.ts'
 import {
@@ -19,6 +18,7 @@ import {
   migrateDatabase,
   setVerifier,
 } from '../postgres/statements.ts'
+import { writeLogin } from '../routing/credentials.ts'
 import type { Shard, ShardWorld } from './observe.ts'
 import type { ShardStep } from './plan.ts'
 
@@ -75,6 +75,7 @@ const ACTIONS: Record<ShardStep['kind'], (task: Task, step: ShardStep) => Promis
     for (const migration of migrations.tenant) if (migration.version > from) await database.run(migrateRows(world.names, migration))
   },
   'secure-rows': ({ database, world }) => database.run(`${grantRows(world.names)}\n${secureTables()}`),
+  'make-neighbours': ({ database, world, migrations }) => database.run(makeNeighbours(world.names, migrations.tenant)),
   'make-template': makeTemplate,
 }
 
@@ -97,21 +98,18 @@ async function issueCredentials(task: Task, step: ShardStep): Promise<void> {
   const { client, shard, world, signal } = task
   const fresh = step.kind === 'issue-credentials' && step.password === 'new'
   const password = fresh ? randomBytes(32).toString('base64url') : (world.credentials?.password ?? '')
-  const ca = world.access.ca === undefined ? {} : { ca: world.access.ca }
-  const credentials: Credentials = { username: world.names.login, password, ...ca }
-  await writeKey(client, shard.metadata.namespace, shard.metadata.name, JSON.stringify(credentials), signal)
+  const issuedAt = fresh ? new Date().toISOString() : world.credentials?.issuedAt
+  const credentials = credentialsOf(world, { username: world.names.login, password, issuedAt })
+  await writeLogin({ client, namespace: shard.metadata.namespace, signal }, shard.metadata.name, credentials)
   task.credentials = credentials
 }
 
-/** Sets one key of the Secret and leaves the others, which belong to other Shards. */
-async function writeKey(client: Client, namespace: string, key: string, value: string, signal: AbortSignal): Promise<void> {
-  const data = { [key]: Buffer.from(value).toString('base64') }
-  try {
-    await client.patch(SECRETS, namespace, CREDENTIALS_SECRET, { data }, { signal })
-  } catch (error) {
-    if (!isStatus(error, 404)) throw error
-    await client.create(SECRETS, namespace, { metadata: { name: CREDENTIALS_SECRET }, type: 'Opaque', data }, { signal })
-  }
+/** What the runtime is given to log in with: beside the login the authority that it checks the server against. */
+export function credentialsOf(
+  { access }: ShardWorld,
+  { issuedAt, ...login }: { username: string; password: string; issuedAt: string | undefined },
+): Credentials {
+  return { ...login, ...(access.ca === undefined ? {} : { ca: access.ca }), ...(issuedAt === undefined ? {} : { issuedAt }) }
 }
 
 async function proveLogin({ world, credentials }: Task): Promise<void> {

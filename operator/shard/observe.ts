@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto'
-import { CREDENTIALS_SECRET, type Credentials, parseCredentials } from '../../config/routing.ts'
+import { CREDENTIALS_SECRET, type Credentials } from '../../config/routing.ts'
 import type { ShardSpec, ShardStatus } from '../../crds/shard.ts'
 import type { Isolation } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
@@ -9,6 +9,7 @@ import { type DatabaseFacts, readDatabase, readServer, type ServerFacts } from '
 import { type Access, openDatabase, tryLogin } from '../postgres/connect.ts'
 import { sqlState } from '../postgres/failure.ts'
 import { type ShardNames, shardNames } from '../postgres/names.ts'
+import { loginIn } from '../routing/credentials.ts'
 
 /** A Shard as the API server has it. */
 export type Shard = KubeObject<ShardSpec, ShardStatus>
@@ -34,15 +35,15 @@ const NO_PRIVILEGE = '42501'
 /** Looks at the Secrets, the server and its database. Throws an OperatorError when one of them cannot be looked at. */
 export async function observeShard(client: Client, shard: Shard, signal: AbortSignal): Promise<ShardWorld> {
   const access = await readAccess(client, shard, signal)
-  const names = shardNames(access.database)
+  const secret = await client.get(SECRETS, shard.metadata.namespace, CREDENTIALS_SECRET, { signal })
+  const credentials = loginIn(secret, shard.metadata.name)
+  const names = shardNames(access.database, credentials?.username)
   const found = (await look(access, names)) ?? (await look({ ...access, database: 'postgres' }, undefined))
   if (found === undefined)
     throw new OperatorError(
       'SetupFailed',
       `${access.host}:${access.port} has no database "postgres": create it, the operator needs one to connect to.`,
     )
-  const secret = await client.get(SECRETS, shard.metadata.namespace, CREDENTIALS_SECRET, { signal })
-  const credentials = credentialsIn(secret, shard.metadata.name)
   const loginWorks = found.database?.roles.includes(names.login) === true && (await works(access, credentials))
   return { access, names, mark: markOf(shard), ...found, credentials, loginWorks, isolations: shard.spec.isolations }
 }
@@ -101,11 +102,6 @@ async function readAuthority(client: Client, namespace: string, ref: { name: str
   if (!isCertificate(pem))
     throw new OperatorError('CaSecretInvalid', `The Secret ${ref.name} needs a PEM certificate under the key ${ref.key}.`)
   return pem
-}
-
-function credentialsIn(secret: Secret | undefined, shard: string): Credentials | undefined {
-  const parsed = parseCredentials((secret && textIn(secret, shard)) ?? '')
-  return parsed.ok ? parsed.value : undefined
 }
 
 function textIn({ data }: Secret, key: string): string | undefined {

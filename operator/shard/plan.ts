@@ -14,6 +14,7 @@ export type ShardStep =
   | { kind: 'migrate'; from: number }
   | { kind: 'migrate-rows'; from: number }
   | { kind: 'secure-rows' }
+  | { kind: 'make-neighbours' }
   | { kind: 'make-template'; mark: string }
 
 /** What a pass will do, or why it will not touch the server. `again`: there is more to see once it is done. */
@@ -45,13 +46,14 @@ function missingSteps(
     [facts.mark !== mark, { kind: 'mark' }],
     [!current, { kind: 'issue-credentials', password: 'new' }],
     [current && credentials.ca !== access.ca, { kind: 'issue-credentials', password: 'same' }],
-    [facts.roles.length < 4, { kind: 'create-roles' }],
+    [[names.runtime, names.tenants, names.rows, names.login].some((role) => !facts.roles.includes(role)), { kind: 'create-roles' }],
     [facts.openToPublic, { kind: 'close-to-public' }],
     [!facts.granted, { kind: 'grant-login' }],
     [!loginWorks || !current, { kind: 'set-verifier' }],
     [facts.version < latest.database, { kind: 'migrate', from: facts.version }],
     [facts.rowsVersion < latest.tenant, { kind: 'migrate-rows', from: facts.rowsVersion }],
     [!facts.rowsSecure, { kind: 'secure-rows' }],
+    [facts.neighboursVersion < latest.tenant, { kind: 'make-neighbours' }],
     [isolations.includes('database') && facts.templateMark !== template, { kind: 'make-template', mark: template }],
   ]
   return steps.flatMap(([needed, step]) => (needed ? [step] : []))

@@ -9,11 +9,15 @@ import type { Recorder } from '../kubernetes/recorder.ts'
 import type { Result } from '../loop/controller.ts'
 import type { Logger } from '../loop/logger.ts'
 import type { Connections } from '../postgres/connections.ts'
+import { isOutage } from '../postgres/failure.ts'
 import { latestOf, type Migrations } from '../postgres/migrations.ts'
+import { warnOfVersion } from '../postgres/vulnerabilities.ts'
 import type { RoutingPublisher } from '../routing/publish.ts'
 import { applyShard } from './apply.ts'
-import { observeShard, type Shard } from './observe.ts'
+import { observeShard, type Shard, type ShardWorld } from './observe.ts'
 import { planShard } from './plan.ts'
+import { applyRotation } from './rotate.ts'
+import { planRotation } from './rotation.ts'
 import { type ShardOutcome, shardStatus } from './status.ts'
 
 /** What passes of Shards work with. */
@@ -31,6 +35,7 @@ export type ShardContext = {
 }
 
 const PROBE_AGAIN: Result = { kind: 'requeue', afterMs: 5_000 }
+const ROTATE_AGAIN_MS = 30_000
 const AT_ONCE: Result = { kind: 'requeue', afterMs: 0 }
 const DONE: Result = { kind: 'done' }
 
@@ -41,7 +46,8 @@ export async function reconcileShard(context: ShardContext, name: string, signal
   const outcome = await setUp(context, shard, signal)
   if (outcome.kind === 'again') return AT_ONCE
   await writeStatus(context, shard, outcome, signal)
-  return outcome.kind === 'ready' ? DONE : PROBE_AGAIN
+  if (outcome.kind !== 'ready') return PROBE_AGAIN
+  return outcome.nextMs === undefined ? DONE : { kind: 'requeue', afterMs: outcome.nextMs }
 }
 
 async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): Promise<ShardOutcome | { kind: 'again' }> {
@@ -57,12 +63,28 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
     const { host, port, database, tls } = world.access
     await context.routing.putShard(name, { host, port, database, tls })
     await context.connections.up(name, world.access)
-    return { kind: 'ready', serverVersion }
+    const nextMs = await rotateCredentials(context, shard, world, signal)
+    return { kind: 'ready', serverVersion, warning: warnOfVersion(world.server.version), nextMs }
   } catch (error) {
     if (!(error instanceof OperatorError) || !isShardReason(error.reason)) throw error
     context.log.warn({ shard: name, reason: error.reason, err: error }, 'a Shard is not Ready')
     context.connections.down(name, error)
     return { kind: 'failed', reason: error.reason, message: error.message, ...(serverVersion === undefined ? {} : { serverVersion }) }
+  }
+}
+
+/** Gives when there is more to do. A rotation that fails is told and tried again: the Shard is as Ready as it was, with the login it has. */
+async function rotateCredentials(context: ShardContext, shard: Shard, world: ShardWorld, signal: AbortSignal): Promise<number | undefined> {
+  const { steps, nextMs } = planRotation(world, shard.spec.credentials?.rotateAfter, Date.now())
+  try {
+    await applyRotation(context, shard, world, steps, signal)
+    return nextMs
+  } catch (error) {
+    if (isOutage(error) || signal.aborted) throw error
+    context.log.warn({ shard: shard.metadata.name, err: error }, "the runtime's login could not be replaced")
+    const message = error instanceof OperatorError ? error.message : "See the operator's log; it is tried again."
+    await context.recorder.record(shard, 'Warning', 'RotationFailed', message)
+    return ROTATE_AGAIN_MS
   }
 }
 
@@ -79,6 +101,13 @@ async function writeStatus(context: ShardContext, shard: Shard, outcome: ShardOu
   if (isDeepStrictEqual(status, shard.status)) return
   await context.client.apply(SHARDS, namespace, { metadata: { name, uid }, status }, { subresource: 'status', signal })
   await tell(context, shard, status)
+  if (outcome.kind === 'ready') await warn(context, shard, outcome)
+}
+
+/** What is known against the server's version is an Event when the status begins to say so. */
+async function warn({ recorder }: ShardContext, shard: Shard, { warning }: { warning?: string | undefined }): Promise<void> {
+  if (warning === undefined || shard.status?.conditions?.some(({ message }) => message.includes(warning))) return
+  await recorder.record(shard, 'Warning', 'VersionVulnerable', warning)
 }
 
 async function tell({ recorder }: ShardContext, shard: Shard, status: ShardStatus): Promise<void> {

@@ -27,6 +27,12 @@ test('a Ready Shard says so once', () => {
   expect(shardStatus(shard(status), { kind: 'ready', serverVersion: '18.4' }, 2, new Date())).toEqual(status)
 })
 
+test('PG-19: a Shard whose server has a known fault of row-level security is Ready and says so', () => {
+  const status = shardStatus(shard(), { kind: 'ready', serverVersion: '16.4', warning: 'Upgrade to 16.10.' }, 2, NOW)
+  expect(told(status)).toEqual(['Reachable=True Reachable', 'Ready=True ShardReady'])
+  expect(status.conditions?.find(({ type }) => type === 'Reachable')?.message).toBe('Logged in to Postgres 16.4. Upgrade to 16.10.')
+})
+
 test('an outage keeps what was known and is not Stalled; what a person must mend is, until it is mended', () => {
   const before = shardStatus(shard(), { kind: 'ready', serverVersion: '18.4' }, 2, NOW)
   const outage = shardStatus(shard(before), { kind: 'failed', reason: 'Unreachable', message: 'No answer.' }, 2, NOW)

@@ -2,9 +2,9 @@ import { type Condition, removeCondition, setCondition } from '../../crds/condit
 import type { ShardCondition, ShardReason, ShardStatus } from '../../crds/shard.ts'
 import type { Shard } from './observe.ts'
 
-/** How a pass ended. */
+/** How a pass ended. `nextMs`: when there is more to do without a change. */
 export type ShardOutcome =
-  | { kind: 'ready'; serverVersion: string }
+  | { kind: 'ready'; serverVersion: string; warning?: string | undefined; nextMs?: number | undefined }
   | { kind: 'failed'; reason: ShardReason; message: string; serverVersion?: string }
 
 // What only a person can mend: the pass is taken again, but says so.
@@ -34,7 +34,7 @@ export function shardStatus(shard: Shard, outcome: ShardOutcome, tenants: number
   const base = { observedGeneration, tenants, ...(serverVersion === undefined ? {} : { serverVersion }) }
   if (outcome.kind === 'ready') {
     const ready = set(before, 'Ready', true, 'ShardReady', 'Tenants can be placed here.')
-    return { ...base, conditions: set(ready, 'Reachable', true, 'Reachable', `Logged in to Postgres ${outcome.serverVersion}.`) }
+    return { ...base, conditions: set(ready, 'Reachable', true, 'Reachable', reachedMessage(outcome)) }
   }
   const { reason, message } = outcome
   const ready = set(before, 'Ready', false, reason, message)
@@ -45,4 +45,9 @@ export function shardStatus(shard: Shard, outcome: ShardOutcome, tenants: number
   if (!STALLED.has(reason)) return { ...base, conditions: reachable }
   const stalled = shard.status?.conditions?.filter((condition) => condition.type === 'Stalled') ?? []
   return { ...base, conditions: set([...reachable, ...stalled], 'Stalled', true, reason, message) }
+}
+
+function reachedMessage({ serverVersion, warning }: Extract<ShardOutcome, { kind: 'ready' }>): string {
+  const reached = `Logged in to Postgres ${serverVersion}.`
+  return warning === undefined ? reached : `${reached} ${warning}`
 }

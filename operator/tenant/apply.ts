@@ -1,3 +1,4 @@
+import { channel } from 'node:diagnostics_channel'
 import { TENANT_FINALIZER } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
 import type { Client } from '../kubernetes/client.ts'
@@ -5,12 +6,17 @@ import { type ObjectMeta, SECRETS, TENANTS } from '../kubernetes/object.ts'
 import { buildRoute, type Home } from '../routing/build.ts'
 import type { Tenant } from './home.ts'
 import { placementNote, shardOf } from './home.ts'
-import { type ApiKey, issueKey, replaceToken, routeKeys } from './keys.ts'
+import { KEY_OVERLAP_MS } from './key-rotation.ts'
+import { type ApiKey, forgetPrevious, issueKey, replaceToken, rotateToken, routeKeys } from './keys.ts'
 import type { TenantWorld } from './observe.ts'
 import type { Placement } from './placement.ts'
 import type { DatabaseStep, Failure, KeyStep, TenantPlan } from './plan.ts'
-import { homeOf, takeSteps } from './steps.ts'
+import { homeOf, takeSteps, targetOf } from './steps.ts'
 import type { TenantTools } from './target.ts'
+import { repairTenant, type Verdict, verifyTenant } from './verify.ts'
+
+// A wall that was found down: `{ isolation, reason }`.
+const breachChannel = channel('tenantry:breach')
 
 /** How a pass ended. `home` is where the tenant stands, as far as it is known. */
 export type TenantOutcome =
@@ -18,7 +24,7 @@ export type TenantOutcome =
   | { kind: 'gone' }
   | { kind: 'placed'; placement: Placed; written: ObjectMeta }
   | { kind: 'unplaced'; placement: Exclude<Placement, Placed> }
-  | { kind: 'stands'; home: Home | undefined; failure: Failure | undefined }
+  | { kind: 'stands'; home: Home | undefined; failure: Failure | undefined; verdict?: Verdict | undefined }
   | { kind: 'remains'; failure: Failure }
 
 type Placed = Extract<Placement, { kind: 'placed' }>
@@ -64,13 +70,35 @@ async function serve(tools: TenantTools, world: TenantWorld, plan: Served, signa
   const keys = await issuing
   const home = homeOf(tools, world, plan.failure, failed)
   const failure = plan.failure ?? failed?.failure
+  const verdict = failure === undefined ? await guard(tools, world, signal) : undefined
   if (home !== undefined) await publish(tools, world, home, keys.keys)
-  return { kind: 'stands', home, failure: failure ?? keys.failure ?? hostFailure(world) }
+  return { kind: 'stands', home, failure: failure ?? wallFailure(verdict) ?? keys.failure ?? hostFailure(world), verdict }
 }
 
-async function publish({ routing }: TenantTools, { tenant, takenHosts }: TenantWorld, home: Home, keys: readonly ApiKey[]): Promise<void> {
+/** Tries the tenant's wall, and when it is down does what the setting says. */
+async function guard(tools: TenantTools, world: TenantWorld, signal: AbortSignal): Promise<Verdict | undefined> {
+  const target = targetOf(tools, world, signal)
+  if (target === undefined) return undefined
+  const isolation = target.facts.record?.isolation ?? world.tenant.spec.isolation
+  const verdict = await verifyTenant(target, isolation)
+  if (verdict.kind !== 'broken') return verdict
+  breachChannel.publish({ isolation, reason: verdict.reason })
+  if (tools.onBreach === 'suspend') return verdict
+  await repairTenant(target, isolation)
+  const after = await verifyTenant(target, isolation)
+  if (after.kind === 'verified')
+    await tools.recorder.record(world.tenant, 'Warning', 'IsolationRepaired', `Took away: ${verdict.what.join('; ')}.`)
+  return after
+}
+
+async function publish(
+  { routing }: TenantTools,
+  { tenant, takenHosts, now }: TenantWorld,
+  home: Home,
+  keys: readonly ApiKey[],
+): Promise<void> {
   const hosts = (tenant.spec.hosts ?? []).filter((host) => !takenHosts.some((taken) => taken.host === host))
-  await routing.putRoute(buildRoute({ id: tenant.metadata.name, uid: tenant.metadata.uid, home, hosts, keys: routeKeys(keys) }))
+  await routing.putRoute(buildRoute({ id: tenant.metadata.name, uid: tenant.metadata.uid, home, hosts, keys: routeKeys(keys, now) }))
 }
 
 /** The door is closed first, then the data is kept or removed, the finalizer goes last. */
@@ -120,21 +148,23 @@ async function dropFinalizer(client: Client, { metadata }: Tenant, signal: Abort
 }
 
 async function applyKeys(
-  { client, writes }: TenantTools,
-  { tenant, keys }: TenantWorld,
+  tools: TenantTools,
+  world: TenantWorld,
   steps: readonly KeyStep[],
   signal: AbortSignal,
 ): Promise<{ keys: ApiKey[]; failure: Failure | undefined }> {
-  const current = new Map(keys.map((key) => [key.name, key]))
+  const { client } = tools
+  const { tenant } = world
+  const current = new Map(world.keys.map((key) => [key.name, key]))
   let failure: Failure | undefined
   for (const step of steps) {
     if (step.kind === 'revoke') {
       await client.delete(SECRETS, tenant.metadata.namespace, step.key.secret, { uid: step.key.uid, signal })
       current.delete(step.key.name)
-    } else if (step.kind === 'replace') {
-      current.set(step.key.name, await replaceToken(client, tenant.metadata.namespace, step.key, signal))
+    } else if (step.kind !== 'issue') {
+      current.set(step.key.name, await renewKey(tools, world, step, signal))
     } else {
-      const issued = await issueKey({ client, writes }, tenant.metadata, step.name, signal).catch(keyFailure)
+      const issued = await issueKey(tools, tenant.metadata, step.name, signal).catch(keyFailure)
       if ('stage' in issued) failure = issued
       else current.set(issued.name, issued)
     }
@@ -142,9 +172,31 @@ async function applyKeys(
   return { keys: [...current.values()], failure }
 }
 
+async function renewKey(
+  tools: TenantTools,
+  { tenant, now }: TenantWorld,
+  { kind, key }: Extract<KeyStep, { kind: 'replace' | 'rotate' | 'forget' }>,
+  signal: AbortSignal,
+): Promise<ApiKey> {
+  const { namespace } = tenant.metadata
+  if (kind === 'replace') return replaceToken(tools, namespace, key, signal)
+  if (kind === 'forget') return forgetPrevious(tools.client, namespace, key, signal)
+  const until = now + KEY_OVERLAP_MS
+  const rotated = await rotateToken(tools, namespace, key, until, signal)
+  const message = `The Secret ${key.secret} holds a new token; the one before is valid until ${new Date(until).toISOString()}.`
+  void tools.recorder.record(tenant, 'Normal', 'ApiKeyRotated', message)
+  return rotated
+}
+
 function keyFailure(error: unknown): Failure {
   if (!(error instanceof OperatorError)) throw error
   return { stage: 'Routed', reason: 'NameConflict', message: error.message, cause: error }
+}
+
+function wallFailure(verdict: Verdict | undefined): Failure | undefined {
+  if (verdict?.kind !== 'broken') return undefined
+  const message = `The wall of this tenant is down: ${verdict.what.join('; ')}. Take that away; it is tried again.`
+  return { stage: 'IsolationVerified', reason: verdict.reason, message }
 }
 
 function hostFailure({ takenHosts }: TenantWorld): Failure | undefined {

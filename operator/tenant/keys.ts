@@ -10,10 +10,29 @@ import type { LastWrites } from './last-writes.ts'
 export const KEY_LABEL = 'tenantry.dev/api-key'
 const TENANT_UID_LABEL = 'tenantry.dev/tenant-uid'
 
-/** An API key of a Tenant, as its Secret has it. `sha256` is undefined when the Secret holds no token of ours. */
-export type ApiKey = { name: string; secret: string; uid: string; sha256: string | undefined }
+type KeyTools = { client: Client; writes: LastWrites }
+
+/** On a key's Secret: when its token was made anew, and the hash of the one before with the end of its time. */
+const ROTATED_AT = 'tenantry.dev/rotated-at'
+const PREVIOUS_HASH = 'tenantry.dev/previous-sha256'
+const PREVIOUS_UNTIL = 'tenantry.dev/previous-until'
+
+/**
+ * An API key of a Tenant, as its Secret has it. `sha256` is undefined when the Secret holds no token of ours; `previous` is a token that
+ * was replaced and is still valid for a while. Times are milliseconds since 1970.
+ */
+export type ApiKey = {
+  name: string
+  secret: string
+  uid: string
+  resourceVersion: string
+  sha256: string | undefined
+  issuedAt: number
+  previous: { sha256: string; until: number } | undefined
+}
 
 const TOKEN = /^tnt_[A-Za-z0-9_-]{43}$/
+const HASH = /^[0-9a-f]{64}$/
 
 /** The Secret of a key. */
 export function keySecretName(tenant: string, key: string): string {
@@ -25,24 +44,31 @@ export function readKey({ metadata, data }: Secret, tenantUid: string): ApiKey |
   const name = metadata.labels?.[KEY_LABEL]
   if (name === undefined || metadata.labels?.[TENANT_UID_LABEL] !== tenantUid) return undefined
   const token = Buffer.from(data?.token ?? '', 'base64').toString('utf8')
-  return { name, secret: metadata.name, uid: metadata.uid, sha256: TOKEN.test(token) ? hash(token) : undefined }
+  const { uid, resourceVersion, annotations = {}, creationTimestamp } = metadata
+  const issuedAt = Date.parse(annotations[ROTATED_AT] ?? creationTimestamp)
+  const sha256 = TOKEN.test(token) ? hash(token) : undefined
+  return { name, secret: metadata.name, uid, resourceVersion, sha256, issuedAt, previous: previousIn(annotations) }
 }
 
-/** The keys as a route has them. */
-export function routeKeys(keys: readonly ApiKey[]): Route['keys'] {
-  return keys.flatMap(({ name, sha256 }) => (sha256 === undefined ? [] : [{ name, sha256 }]))
+function previousIn(annotations: Readonly<Record<string, string>>): ApiKey['previous'] {
+  const sha256 = annotations[PREVIOUS_HASH] ?? ''
+  const until = Date.parse(annotations[PREVIOUS_UNTIL] ?? '')
+  return HASH.test(sha256) && Number.isFinite(until) ? { sha256, until } : undefined
+}
+
+/** The keys as a route has them at a time: beside each its predecessor, as long as that is valid. */
+export function routeKeys(keys: readonly ApiKey[], now: number): Route['keys'] {
+  return keys.flatMap(({ name, sha256, previous }) => {
+    const valid = [sha256, previous !== undefined && previous.until > now ? previous.sha256 : undefined]
+    return valid.flatMap((one) => (one === undefined ? [] : [{ name, sha256: one }]))
+  })
 }
 
 /**
  * Makes the Secret with a new token, once: when it is there already and marked as ours, it is taken as it is. Throws NameConflict when
  * the name belongs to a Secret of somebody else, which is not read.
  */
-export async function issueKey(
-  { client, writes }: { client: Client; writes: LastWrites },
-  owner: ObjectMeta,
-  key: string,
-  signal: AbortSignal,
-): Promise<ApiKey> {
+export async function issueKey({ client, writes }: KeyTools, owner: ObjectMeta, key: string, signal: AbortSignal): Promise<ApiKey> {
   const { name, namespace, uid } = owner
   const secret = keySecretName(name, key)
   const labels = { [KEY_LABEL]: key, [TENANT_UID_LABEL]: uid }
@@ -57,7 +83,9 @@ export async function issueKey(
       { signal },
     )
     writes.note(made.metadata, true)
-    return { name: key, secret, uid: made.metadata.uid, sha256: readKey(made, uid)?.sha256 }
+    const issued = readKey(made, uid)
+    if (issued === undefined) throw new Error(`the Secret ${secret} came back without its labels`)
+    return issued
   } catch (error) {
     if (!isStatus(error, 409)) throw error
     const { items } = await client.list(SECRETS, namespace, {
@@ -76,10 +104,39 @@ export async function issueKey(
 }
 
 /** Puts a new token into a Secret of ours that has lost its own. */
-export async function replaceToken(client: Client, namespace: string, key: ApiKey, signal: AbortSignal): Promise<ApiKey> {
-  const data = newToken()
-  await client.patch(SECRETS, namespace, key.secret, { metadata: { uid: key.uid }, data }, { signal })
-  return { ...key, sha256: hash(Buffer.from(data.token, 'base64').toString('utf8')) }
+export function replaceToken(tools: KeyTools, namespace: string, key: ApiKey, signal: AbortSignal): Promise<ApiKey> {
+  return writeToken(tools, namespace, key, {}, signal)
+}
+
+/**
+ * Puts a new token beside the hash of the one before, which stays valid until `until`. Refused when the Secret is no longer the one that was
+ * looked at: a token that was just given out is not replaced again.
+ */
+export function rotateToken(tools: KeyTools, namespace: string, key: ApiKey, until: number, signal: AbortSignal): Promise<ApiKey> {
+  const { resourceVersion, sha256 } = key
+  const annotations = { [PREVIOUS_HASH]: sha256, [PREVIOUS_UNTIL]: new Date(until).toISOString() }
+  return writeToken(tools, namespace, key, { resourceVersion, annotations }, signal)
+}
+
+/** Takes the hash of a token off whose time is over. */
+export async function forgetPrevious(client: Client, namespace: string, key: ApiKey, signal: AbortSignal): Promise<ApiKey> {
+  const annotations = { [PREVIOUS_HASH]: null, [PREVIOUS_UNTIL]: null }
+  await client.patch(SECRETS, namespace, key.secret, { metadata: { uid: key.uid, annotations } }, { signal })
+  return { ...key, previous: undefined }
+}
+
+async function writeToken(
+  { client, writes }: KeyTools,
+  namespace: string,
+  key: ApiKey,
+  { annotations, ...guards }: { resourceVersion?: string; annotations?: Record<string, string | undefined> },
+  signal: AbortSignal,
+): Promise<ApiKey> {
+  const noted = { ...annotations, [ROTATED_AT]: new Date().toISOString() }
+  const change = { metadata: { uid: key.uid, ...guards, annotations: noted }, data: newToken() }
+  const written = await client.patch(SECRETS, namespace, key.secret, change, { signal })
+  writes.note(written.metadata, true)
+  return readKey(written, written.metadata.labels?.[TENANT_UID_LABEL] ?? '') ?? key
 }
 
 function newToken(): { token: string } {

@@ -17,8 +17,6 @@ export type TenantSources = {
   tenants: () => Tenant[]
   shards: () => Shard[]
   keySecrets: () => Secret[]
-  /** The Secret with the runtime's logins. */
-  logins: () => Secret | undefined
   occupancy: Occupancy
   connections: Connections
 }
@@ -41,10 +39,12 @@ export type TenantWorld = {
   hasLogin: boolean
   /** Hosts of this Tenant that an older one has. */
   takenHosts: { host: string; by: string }[]
+  /** Milliseconds since 1970. */
+  now: number
 }
 
 /** Looks at everything but the database, at one moment: what is planned and counted before the next `await` cannot be crossed by another pass. */
-export function observeTenant(sources: TenantSources, tenant: Tenant, look: Look): TenantWorld {
+export function observeTenant(sources: TenantSources & { logins: () => Secret | undefined }, tenant: Tenant, look: Look): TenantWorld {
   return {
     tenant,
     candidates: look.kind === 'unplaced' ? candidatesOf(sources) : [],
@@ -52,6 +52,7 @@ export function observeTenant(sources: TenantSources, tenant: Tenant, look: Look
     keys: sources.keySecrets().flatMap((secret) => readKey(secret, tenant.metadata.uid) ?? []),
     hasLogin: loginIn(sources.logins(), tenantName(tenant.metadata.uid)) !== undefined,
     takenHosts: takenHosts(tenant, sources.tenants),
+    now: Date.now(),
   }
 }
 

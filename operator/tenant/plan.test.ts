@@ -48,8 +48,17 @@ const world = (look: Look, changes: Changes = {}, keys: TenantWorld['keys'] = []
   keys,
   hasLogin: true,
   takenHosts: [],
+  now: 0,
 })
-const key = (name: string, sha256: string | undefined = 'x') => ({ name, secret: `acme-apikey-${name}`, uid: 'u', sha256 })
+const key = (name: string, sha256: string | undefined = 'x') => ({
+  name,
+  secret: `acme-apikey-${name}`,
+  uid: 'u',
+  resourceVersion: '1',
+  sha256,
+  issuedAt: 0,
+  previous: undefined,
+})
 const blocked: Look = { kind: 'blocked', reason: 'ShardUnreachable', message: 'No.' }
 const deleted = { metadata: { deletionTimestamp: 'now' } }
 

@@ -1,11 +1,12 @@
-import { TENANT_FINALIZER, type TenantCondition, type TenantReason } from '../../crds/tenant.ts'
+import { TENANT_FINALIZER, type TenantCondition, type TenantReason, type TenantSpec } from '../../crds/tenant.ts'
 import type { TenantFacts } from '../postgres/catalog.ts'
+import { dueStep } from './key-rotation.ts'
 import { type ApiKey, keySecretName } from './keys.ts'
 import type { TenantWorld } from './observe.ts'
 import { choosePlacement, type Placement } from './placement.ts'
 
 /** The parts of a tenant that stand one on the other, each with a condition. */
-export type Stage = Extract<TenantCondition, 'Placed' | 'Provisioned' | 'SchemaCurrent' | 'Routed'>
+export type Stage = Extract<TenantCondition, 'Placed' | 'Provisioned' | 'SchemaCurrent' | 'IsolationVerified' | 'Routed'>
 
 /** What stands in the way of a stage. */
 export type Failure = { stage: Stage; reason: TenantReason; message: string; cause?: unknown }
@@ -20,7 +21,10 @@ export type DatabaseStep =
   | { kind: 'drop' }
 
 /** One thing to do to an API key's Secret. */
-export type KeyStep = { kind: 'issue'; name: string } | { kind: 'replace'; key: ApiKey } | { kind: 'revoke'; key: ApiKey }
+export type KeyStep =
+  | { kind: 'issue'; name: string }
+  | { kind: 'replace' | 'rotate' | 'forget'; key: ApiKey }
+  | { kind: 'revoke'; key: ApiKey }
 
 /** What a pass will do. */
 export type TenantPlan =
@@ -40,7 +44,7 @@ export function planTenant(world: TenantWorld, latest: Latest): TenantPlan {
   if (deleting) return planRemoval(world)
   if (look.kind === 'unplaced') return { kind: 'place', placement: choosePlacement(tenant.spec, candidates) }
   const claim = !tenant.metadata.finalizers?.includes(TENANT_FINALIZER)
-  const keys = keySteps(world, tenant.spec.apiKeys?.map(({ name }) => name) ?? [])
+  const keys = keySteps(world, tenant.spec.apiKeys ?? [])
   if (look.kind === 'blocked')
     return { kind: 'serve', claim, steps: [], failure: { stage: 'Provisioned', reason: look.reason, message: look.message }, keys }
   const failure = findConflict(world, look.facts)
@@ -102,13 +106,14 @@ function findConflict({ tenant }: TenantWorld, { record, placeExists, roleExists
   return undefined
 }
 
-function keySteps({ tenant, keys }: TenantWorld, wanted: readonly string[]): KeyStep[] {
+function keySteps({ tenant, keys, now }: TenantWorld, wanted: NonNullable<TenantSpec['apiKeys']>): KeyStep[] {
   const names = new Map(keys.map((key) => [key.name, key]))
-  const issue = wanted.flatMap((name): KeyStep[] => {
-    const key = names.get(name)
-    if (key === undefined || key.secret !== keySecretName(tenant.metadata.name, name)) return [{ kind: 'issue', name }]
-    return key.sha256 === undefined ? [{ kind: 'replace', key }] : []
+  const issue = wanted.flatMap((one): KeyStep[] => {
+    const key = names.get(one.name)
+    if (key === undefined || key.secret !== keySecretName(tenant.metadata.name, one.name)) return [{ kind: 'issue', name: one.name }]
+    const kind = key.sha256 === undefined ? 'replace' : dueStep(one, key, now)
+    return kind === undefined ? [] : [{ kind, key }]
   })
-  const revoke = keys.filter((key) => !wanted.includes(key.name)).map((key): KeyStep => ({ kind: 'revoke', key }))
+  const revoke = keys.filter((key) => !wanted.some(({ name }) => name === key.name)).map((key): KeyStep => ({ kind: 'revoke', key }))
   return [...issue, ...revoke]
 }

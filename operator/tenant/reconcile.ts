@@ -1,12 +1,14 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { TenantStatus } from '../../crds/tenant.ts'
-import { TENANTS } from '../kubernetes/object.ts'
+import { type Secret, TENANTS } from '../kubernetes/object.ts'
 import type { Result } from '../loop/controller.ts'
 import type { Logger } from '../loop/logger.ts'
 import { latestOf } from '../postgres/migrations.ts'
 import { applyTenant, type TenantOutcome } from './apply.ts'
 import type { Tenant } from './home.ts'
 import { shardOf } from './home.ts'
+import { nextDue } from './key-rotation.ts'
+import { readKey } from './keys.ts'
 import { CATCH_UP_MS } from './last-writes.ts'
 import { lookAtDatabase, observeTenant, type TenantSources } from './observe.ts'
 import { planTenant } from './plan.ts'
@@ -22,6 +24,8 @@ const DONE: Result = { kind: 'done' }
 const WAIT: Result = { kind: 'wait' }
 /** For what a person mends where no watch looks: in the database, in a Secret of somebody else, in another Tenant. */
 const LOOK_AGAIN: Result = { kind: 'requeue', afterMs: 30_000 }
+/** A wall that is down is looked at before anything else. */
+const LOOK_SOON: Result = { kind: 'requeue', afterMs: 5_000 }
 /** A pass of the Shard wakes those who wait for these. */
 const SHARDS_MATTER: ReadonlySet<string> = new Set(['ShardNotFound', 'ShardNotReady', 'ShardUnreachable'])
 
@@ -29,13 +33,28 @@ const SHARDS_MATTER: ReadonlySet<string> = new Set(['ShardNotFound', 'ShardNotRe
 export async function reconcileTenant(context: TenantContext, name: string, signal: AbortSignal): Promise<Result> {
   const tenant = context.tenant(name)
   if (tenant === undefined) return forget(context, name)
-  if (context.writes.isBehind(tenant.metadata)) return { kind: 'requeue', afterMs: CATCH_UP_MS }
+  if (isBehind(context, tenant)) return { kind: 'requeue', afterMs: CATCH_UP_MS }
   const outcome = await work(context, tenant, signal)
   if (outcome.kind === 'waits') return WAIT
   if (outcome.kind === 'gone') return DONE
   if (outcome.kind === 'placed') return noteOf(context, tenant, outcome)
   await report(context, tenant, tenantStatus(tenant, outcome, new Date()), signal)
-  return resultOf(outcome)
+  const result = resultOf(outcome)
+  return result.kind === 'done' ? untilKeysAreDue(context, tenant) : result
+}
+
+/** True while the watches have not brought back what was last written to the Tenant or to one of its keys: a token is not made anew twice. */
+function isBehind({ writes, keySecrets }: TenantContext, { metadata, spec }: Tenant): boolean {
+  const rotates = spec.apiKeys?.some(({ rotateAt }) => rotateAt !== undefined) ?? false
+  const isOwn = (secret: Secret) => readKey(secret, metadata.uid) !== undefined
+  return writes.isBehind(metadata) || (rotates && keySecrets().some((secret) => writes.isBehind(secret.metadata) && isOwn(secret)))
+}
+
+function untilKeysAreDue({ keySecrets }: TenantContext, { metadata, spec }: Tenant): Result {
+  if (spec.apiKeys === undefined || metadata.deletionTimestamp !== undefined) return DONE
+  const keys = keySecrets().flatMap((secret) => readKey(secret, metadata.uid) ?? [])
+  const afterMs = nextDue(spec.apiKeys, keys, Date.now())
+  return afterMs === undefined ? DONE : { kind: 'requeue', afterMs }
 }
 
 async function work(context: TenantContext, tenant: Tenant, signal: AbortSignal): Promise<TenantOutcome> {
@@ -101,7 +120,8 @@ async function tell({ recorder }: TenantContext, tenant: Tenant, status: TenantS
 function resultOf(outcome: TenantOutcome): Result {
   if (outcome.kind === 'unplaced') return WAIT
   const failure = outcome.kind === 'stands' || outcome.kind === 'remains' ? outcome.failure : undefined
-  if (failure === undefined) return DONE
+  if (failure === undefined) return outcome.kind === 'stands' && outcome.verdict?.kind === 'unclear' ? LOOK_AGAIN : DONE
   if (failure.cause !== undefined) throw failure.cause
+  if (failure.stage === 'IsolationVerified') return LOOK_SOON
   return SHARDS_MATTER.has(failure.reason) ? WAIT : LOOK_AGAIN
 }

@@ -27,7 +27,13 @@ const tenant = (status?: TenantStatus, metadata: Partial<Tenant['metadata']> = {
   spec: { isolation: 'schema', deletionPolicy: 'Retain' },
   ...(status === undefined ? {} : { status }),
 })
-const stands = (failure?: Failure): Extract<TenantOutcome, { kind: 'stands' }> => ({ kind: 'stands', home, failure })
+const verdict = { kind: 'verified', attempts: 9 } as const
+const stands = (failure?: Failure): Extract<TenantOutcome, { kind: 'stands' }> => ({
+  kind: 'stands',
+  home,
+  failure,
+  verdict: failure === undefined ? verdict : undefined,
+})
 const told = ({ conditions = [] }: TenantStatus) => conditions.map(({ type, status, reason }) => `${type}=${status} ${reason}`).sort()
 const placed = { annotations: placementNote('u', { kind: 'placed', shard: 'a', reason: 'LeastLoadedShard', message: 'Placed.' }) }
 
@@ -35,6 +41,7 @@ test('from nothing to Ready, and then no change', () => {
   const first = tenantStatus(tenant(undefined, placed), { kind: 'begun' }, NOW)
   expect(first).toMatchObject({ phase: 'Provisioning', shard: 'a', observedGeneration: 1 })
   expect(told(first)).toEqual([
+    'IsolationVerified=Unknown Waiting',
     'Placed=True LeastLoadedShard',
     'Provisioned=Unknown InProgress',
     'Ready=False InProgress',
@@ -45,6 +52,7 @@ test('from nothing to Ready, and then no change', () => {
   const second = tenantStatus(tenant(first), stands(), LATER)
   expect(second).toMatchObject({ phase: 'Ready', ...home })
   expect(told(second)).toEqual([
+    'IsolationVerified=True BreakInRefused',
     'Placed=True LeastLoadedShard',
     'Provisioned=True Provisioned',
     'Ready=True TenantReady',
@@ -79,6 +87,7 @@ test('a Shard that does not answer takes Ready away and leaves what was known', 
   const status = tenantStatus(tenant(ready), stands(failure), LATER)
   expect(status).toMatchObject({ ...home, phase: 'Provisioning' })
   expect(told(status)).toEqual([
+    'IsolationVerified=True BreakInRefused',
     'Placed=True NamedShard',
     'Provisioned=Unknown ShardUnreachable',
     'Ready=False ShardUnreachable',
@@ -93,6 +102,15 @@ test('what only a person can mend is Stalled and Failed; a deleted one is Deleti
   expect(tenantStatus(tenant({ shard: 'a' }), stands(failure), NOW)).toMatchObject({ phase: 'Failed' })
   expect(told(tenantStatus(tenant({ shard: 'a' }), stands(failure), NOW))).toContain('Stalled=True NameConflict')
   expect(tenantStatus(tenant({ shard: 'a' }, { deletionTimestamp: 'now' }), { kind: 'remains', failure }, NOW).phase).toBe('Deleting')
+})
+
+test('a wall that is down takes Ready away and names the fault; one that could not be tried does not', () => {
+  const failure: Failure = { stage: 'IsolationVerified', reason: 'NeighbourReached', message: 'read row' }
+  const down = tenantStatus(tenant({ shard: 'a' }), stands(failure), NOW)
+  expect(down.phase).toBe('Failed')
+  expect(told(down)).toEqual(expect.arrayContaining(['IsolationVerified=False NeighbourReached', 'Ready=False NeighbourReached']))
+  const unclear = tenantStatus(tenant({ shard: 'a' }), { ...stands(), verdict: { kind: 'unclear', what: ['read row 42P01'] } }, NOW)
+  expect(told(unclear)).toEqual(expect.arrayContaining(['IsolationVerified=Unknown NotVerified', 'Ready=True TenantReady']))
 })
 
 test('every reason is in the documented list and stands for the generation', () => {

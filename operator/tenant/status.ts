@@ -6,7 +6,7 @@ import type { Tenant } from './home.ts'
 import { notedPlacement, shardOf } from './home.ts'
 import type { Failure, Stage } from './plan.ts'
 
-const STAGES = ['Placed', 'Provisioned', 'SchemaCurrent', 'Routed'] as const
+const STAGES = ['Placed', 'Provisioned', 'SchemaCurrent', 'IsolationVerified', 'Routed'] as const
 
 // What only a person can mend.
 const STALLED: ReadonlySet<TenantReason> = new Set<TenantReason>([
@@ -19,9 +19,24 @@ const STALLED: ReadonlySet<TenantReason> = new Set<TenantReason>([
   'ShardFull',
   'ShardCordoned',
   'PlacedElsewhere',
+  'NeighbourReached',
+  'RoleTooPowerful',
+  'ForeignAccess',
+  'RowSecurityOff',
+  'UnsafeObject',
   'IsolationNotOffered',
 ])
-const FAILED: ReadonlySet<TenantReason> = new Set<TenantReason>(['NameConflict', 'DataMissing', 'MigrationFailed', 'ProvisioningFailed'])
+const FAILED: ReadonlySet<TenantReason> = new Set<TenantReason>([
+  'NameConflict',
+  'DataMissing',
+  'MigrationFailed',
+  'ProvisioningFailed',
+  'NeighbourReached',
+  'RoleTooPowerful',
+  'ForeignAccess',
+  'RowSecurityOff',
+  'UnsafeObject',
+])
 // What says nothing of the stage itself, only that it could not be looked at.
 const UNSEEN: ReadonlySet<TenantReason> = new Set<TenantReason>(['ShardUnreachable', 'ShardNotReady', 'Waiting', 'InProgress'])
 
@@ -38,7 +53,7 @@ export function tenantStatus(tenant: Tenant, outcome: Told, now: Date): TenantSt
   const stages = STAGES.map((stage, index): [TenantCondition, Said] => {
     if (index === failedAt && failure !== undefined)
       return [stage, { status: UNSEEN.has(failure.reason) ? 'Unknown' : 'False', reason: failure.reason, message: failure.message }]
-    return [stage, index < failedAt ? reached(stage, tenant, home) : later(stage, tenant)]
+    return [stage, index < failedAt ? reached(stage, tenant, outcome, home) : later(stage, tenant)]
   })
   const ready: Said =
     failure === undefined
@@ -80,12 +95,23 @@ function phaseOf(tenant: Tenant, failure: Failure | undefined): TenantPhase {
   return FAILED.has(failure.reason) ? 'Failed' : 'Provisioning'
 }
 
-function reached(stage: Stage, tenant: Tenant, home: Home | undefined): Said {
+function reached(stage: Stage, tenant: Tenant, outcome: Told, home: Home | undefined): Said {
   const said = (reason: TenantReason, message: string): Said => ({ status: 'True', reason, message })
   if (stage === 'Placed') return placedBefore(tenant)
   if (stage === 'Provisioned') return said('Provisioned', standing(home))
+  if (stage === 'IsolationVerified') return wall(tenant, outcome)
   if (stage === 'SchemaCurrent') return said('SchemaCurrent', `All ${home?.schemaVersion} migrations have run.`)
   return said('Published', 'The route stands in the routing config.')
+}
+
+function wall(tenant: Tenant, outcome: Told): Said {
+  const verdict = outcome.kind === 'stands' ? outcome.verdict : undefined
+  if (verdict?.kind === 'verified') {
+    const message = `All ${verdict.attempts} attempts to reach a neighbour with this tenant's access were refused, and the catalog shows no other way.`
+    return { status: 'True', reason: 'BreakInRefused', message }
+  }
+  if (verdict === undefined) return later('IsolationVerified', tenant)
+  return { status: 'Unknown', reason: 'NotVerified', message: `It could not be tried: ${verdict.what.join('; ')}. It is tried again.` }
 }
 
 function standing(home: Home | undefined): string {

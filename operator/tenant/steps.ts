@@ -43,7 +43,8 @@ export async function takeSteps(
   return undefined
 }
 
-function targetOf(tools: TenantTools, { look, tenant }: TenantWorld, signal: AbortSignal): Target | undefined {
+/** The tenant on its Shard, as far as that was looked at. */
+export function targetOf(tools: TenantTools, { look, tenant }: TenantWorld, signal: AbortSignal): Target | undefined {
   const shard = shardOf(tenant)
   const database = shard === undefined ? undefined : tools.connections.database(shard)
   if (look.kind !== 'seen' || shard === undefined || database === undefined) return undefined

@@ -1,4 +1,5 @@
 import type { Client } from '../kubernetes/client.ts'
+import type { Secret } from '../kubernetes/object.ts'
 import type { Recorder } from '../kubernetes/recorder.ts'
 import type { TenantFacts } from '../postgres/catalog.ts'
 import type { Database } from '../postgres/connect.ts'
@@ -10,6 +11,9 @@ import type { RoutingPublisher } from '../routing/publish.ts'
 import type { LastWrites } from './last-writes.ts'
 import type { Occupancy } from './occupancy.ts'
 
+/** `repair`: what holds the wall open is taken away where that loses nothing. `suspend`: nothing is touched, and the tenant is no longer served. */
+export type OnBreach = 'repair' | 'suspend'
+
 /** What the steps work with. */
 export type TenantTools = {
   client: Client
@@ -19,6 +23,10 @@ export type TenantTools = {
   writes: LastWrites
   recorder: Recorder
   migrations: Migrations
+  /** The Secret with the runtime's logins. */
+  logins: () => Secret | undefined
+  /** What follows when a tenant's wall is down. */
+  onBreach: OnBreach
 }
 
 /** One tenant on its Shard, and what the steps work with. */

@@ -50,7 +50,7 @@ export type SessionOptions = {
 
 const PING: Statement = { name: 'ping', text: () => 'SELECT 1', values: [] }
 const BEGIN: Step = { key: 'begin', text: () => 'BEGIN', values: [] }
-const ANNOUNCE_EVERY = 1_000
+const KEEP_UP_EVERY = 1_000
 
 /** Opens the door. Connections are made when they are first needed. */
 export function createSession(options: SessionOptions): Session {
@@ -97,7 +97,7 @@ class Shards {
 
   constructor(options: SessionOptions) {
     this.#options = options
-    this.#timer = setInterval(() => this.#announce(), ANNOUNCE_EVERY).unref()
+    this.#timer = setInterval(() => this.#keepUp(), KEEP_UP_EVERY).unref()
   }
 
   /** The connections for a tenant: those of its Shard, or of its own database there. */
@@ -156,12 +156,18 @@ class Shards {
     shard.close().catch((error: unknown) => this.#options.log.warn({ shard: name, error }, 'old connections did not end well'))
   }
 
-  #announce(): void {
+  /** A login that was replaced is let go also where no request comes by; how the connections stand is announced. */
+  #keepUp(): void {
+    for (const name of [...this.#shards.keys()]) if (this.#isKnown(name)) this.find(name)
     for (const shard of this.#shards.values()) shard.announce()
     for (const [shard, databases] of this.#databases) {
       databases.sweep()
       changes.publish({ shard, state: 'databases', connections: databases.connections } satisfies PoolChange)
     }
+  }
+
+  #isKnown(name: string): boolean {
+    return this.#options.endpoint(name) !== undefined && this.#options.credentials(name) !== undefined
   }
 }
 

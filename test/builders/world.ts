@@ -2,11 +2,12 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { inject } from 'vitest'
 import { bucketDocument, bucketOf, formatRouting, type Route, SHARDS_DOCUMENT } from '../../config/routing.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
+import { kubectl } from './cluster.ts'
 import { createDatabase, type TestDatabase } from './database.ts'
 import { buildDocument, buildKey } from './routing.ts'
 
@@ -74,7 +75,31 @@ export async function createWorld(): Promise<World> {
 }
 
 /** Starts runtime/main.ts on free ports and waits until it listens. Redis and NATS are used when `environment` names them. */
-export async function startRuntime(world: World, environment: Record<string, string> = {}): Promise<RunningRuntime> {
+export function startRuntime(world: World, environment: Record<string, string> = {}): Promise<RunningRuntime> {
+  return spawnRuntime({ TENANTRY_ROUTING_FOLDER: world.documents, TENANTRY_CREDENTIALS_FOLDER: world.credentials, ...environment })
+}
+
+/** Starts runtime/main.ts on the routing config that an operator writes into a namespace, under an account that may read it. */
+export async function startClusterRuntime(namespace: string, environment: Record<string, string> = {}): Promise<RunningRuntime> {
+  const { server, caFile } = inject('kubernetes')
+  const account = ['-n', namespace]
+  await kubectl(['create', 'serviceaccount', 'runtime', ...account])
+  await kubectl(['create', 'role', 'runtime', ...account, '--verb=get,list,watch', '--resource=configmaps,secrets'])
+  await kubectl(['create', 'rolebinding', 'runtime', ...account, '--role=runtime', `--serviceaccount=${namespace}:runtime`])
+  const tokenFile = join(await mkdtemp(join(tmpdir(), 'tenantry-token-')), 'token')
+  await writeFile(tokenFile, await kubectl(['create', 'token', 'runtime', ...account]))
+  const runtime = await spawnRuntime({
+    TENANTRY_KUBERNETES_URL: server,
+    TENANTRY_KUBERNETES_CA_FILE: caFile,
+    TENANTRY_KUBERNETES_TOKEN_FILE: tokenFile,
+    TENANTRY_NAMESPACE: namespace,
+    ...environment,
+  })
+  void runtime.stopped.then(() => rm(dirname(tokenFile), { recursive: true, force: true }))
+  return runtime
+}
+
+async function spawnRuntime(environment: Record<string, string>): Promise<RunningRuntime> {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('TENANTRY_'))
   const child = spawn(process.execPath, ['runtime/main.ts'], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -82,8 +107,6 @@ export async function startRuntime(world: World, environment: Record<string, str
       ...Object.fromEntries(inherited),
       TENANTRY_PORT: '0',
       TENANTRY_METRICS_PORT: '0',
-      TENANTRY_ROUTING_FOLDER: world.documents,
-      TENANTRY_CREDENTIALS_FOLDER: world.credentials,
       TENANTRY_DRAIN_WAIT_MS: '300',
       ...(environment.TENANTRY_NATS_URL === undefined ? { TENANTRY_EVENTS: 'off' } : {}),
       ...environment,

@@ -77,6 +77,14 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
     /only used with mode verify-full/,
   ],
   ['tls', shard({ tls: { mode: 'disable' } }), shard({ tls: undefined }), /spec.tls: Required value/],
+  ['rotateAfter', shard({ credentials: { rotateAfter: '1h30m' } }), shard({ credentials: { rotateAfter: '59s' } }), /at least one minute/],
+  ['rotateAfter, unit', shard({ credentials: { rotateAfter: '720h' } }), shard({ credentials: { rotateAfter: '30d' } }), /such as 720h/],
+  [
+    'rotateAt',
+    tenant({ apiKeys: [{ name: 'a', rotateAt: '2027-01-01T00:00:00Z' }] }),
+    tenant({ apiKeys: [{ name: 'a', rotateAt: 'tomorrow' }] }),
+    /must be of type date-time/,
+  ],
   ['capacity', shard({ capacity: { tenants: 1 } }), shard({ capacity: { tenants: 0 } }), /greater than or equal to 1/],
 ]
 

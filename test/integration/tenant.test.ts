@@ -1,9 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
 import { bucketDocument, bucketOf, parseCredentials, parseRouting, type Route } from '../../config/routing.ts'
 import type { TenantStatus } from '../../crds/tenant.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
+import { printFigure } from '../builders/figure.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
 import { applyAll, applyShardSecrets, secret, shardManifest, shardSpec } from '../builders/shard.ts'
 import { tenantManifest } from '../builders/tenant.ts'
@@ -161,6 +163,32 @@ test('keys come and go with the spec; a Secret of somebody else is neither read 
   await expect(token('keys', 'two')).rejects.toThrow(/not found/)
   await kubectl(['delete', 'secret', 'keys-apikey-theirs', '-n', namespace])
   await ready('tenant', 'keys')
+})
+
+test('TI-05: a token is replaced at its time; both are valid for an hour, and only hashes travel', async () => {
+  const uid = await create('turns')
+  const hash = (text: string) => createHash('sha256').update(text).digest('hex')
+  const hashes = async () => (await routeOf(uid))?.keys.map(({ sha256 }) => sha256).sort()
+  const before = await token('turns', 'main')
+  await setTimeout(1_000)
+  const rotateAt = new Date(Date.now() + 2_000).toISOString()
+  await applyAll(namespace, [tenantManifest('turns', { shardRef: { name: 'shard-a' }, apiKeys: [{ name: 'main', rotateAt }] })])
+  expect(await token('turns', 'main')).toBe(before)
+  await vi.waitFor(async () => expect(await token('turns', 'main')).not.toBe(before), PATIENCE)
+  const late = Date.now() - Date.parse(rotateAt)
+  const after = await token('turns', 'main')
+  await vi.waitFor(async () => expect(await hashes()).toEqual([hash(before), hash(after)].sort()), PATIENCE)
+  await vi.waitFor(async () => expect((await events('turns')).map(({ reason }) => reason)).toContain('ApiKeyRotated'), PATIENCE)
+  const secret = await get('secret', 'turns-apikey-main')
+  expect(JSON.stringify(secret.metadata)).toContain(hash(before))
+  expect(Date.parse(secret.metadata.annotations['tenantry.dev/previous-until']) - Date.now()).toBeGreaterThan(3_500_000)
+  expect(JSON.stringify([await get('events,configmaps,tenants'), operator.lines])).not.toContain(before)
+
+  await kubectl(['annotate', 'secret', 'turns-apikey-main', '-n', namespace, '--overwrite', `tenantry.dev/previous-until=${rotateAt}`])
+  await vi.waitFor(async () => expect(await hashes()).toEqual([hash(after)]), PATIENCE)
+  await vi.waitFor(async () => expect(JSON.stringify(await get('secret', 'turns-apikey-main'))).not.toContain(hash(before)), PATIENCE)
+  expect(await token('turns', 'main')).toBe(after)
+  printFigure(`TI-05: a token was replaced ${late} ms after its time`)
 })
 
 test('OP-19: a schema without the mark of ownership is never adopted', async () => {

@@ -13,8 +13,8 @@ const ADMIN = 'tenantry_admin'
 const SUPERUSER = 'postgres'
 const FOREIGN_MEMORY = /shared memory block .* is still in use/
 
-/** Postgres can refuse connections that are not encrypted (default), or offer both. */
-export type PostgresOptions = ServerOptions & { requireTls?: boolean }
+/** Postgres can refuse connections that are not encrypted (default), or offer both; without `tls` it offers no encryption at all. */
+export type PostgresOptions = ServerOptions & { requireTls?: boolean; tls?: boolean }
 
 /** A running Postgres. The admin has CREATEROLE and CREATEDB and is no superuser; the superuser is there for tests. */
 export type PostgresServer = Server & {
@@ -24,7 +24,7 @@ export type PostgresServer = Server & {
   ca: string
   adminUser: string
   adminPassword: string
-  /** With `sslmode=verify-full` and the authority's file. */
+  /** With `sslmode=verify-full` and the authority's file, where the server has TLS. */
   adminUrl: string
   superuserUrl: string
 }
@@ -48,8 +48,9 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
   await handOver(home, files.keyFile, 'server.key')
   await writeOwned(home, 'pg_hba.conf', accessRules(options.requireTls ?? true))
   await forgetForeignProcess(home)
-  const urlOf = (user: string, password: string) =>
-    `postgres://${user}:${password}@${HOST}:${port}/postgres?sslmode=verify-full&sslrootcert=${encodeURIComponent(authority.certificateFile)}`
+  const secured =
+    options.tls === false ? 'sslmode=disable' : `sslmode=verify-full&sslrootcert=${encodeURIComponent(authority.certificateFile)}`
+  const urlOf = (user: string, password: string) => `postgres://${user}:${password}@${HOST}:${port}/postgres?${secured}`
   const superuserUrl = urlOf(SUPERUSER, logins.superuser)
   const start = () =>
     ensureRunning({
@@ -131,7 +132,7 @@ function settingsOf(folder: string, port: number, options: PostgresOptions): str
     port: String(port),
     unix_socket_directories: '',
     hba_file: join(folder, 'pg_hba.conf'),
-    ssl: 'on',
+    ssl: options.tls === false ? 'off' : 'on',
     ssl_cert_file: join(folder, 'server.crt'),
     ssl_key_file: join(folder, 'server.key'),
     max_connections: '200',

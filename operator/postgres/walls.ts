@@ -1,0 +1,102 @@
+import { escapeIdentifier as name, escapeLiteral as text } from 'pg'
+import type { Isolation } from '../../crds/tenant.ts'
+import { type Physical, ROWS_SCHEMA, tenantName } from './names.ts'
+import type { Neighbours } from './neighbours.ts'
+
+/**
+ * One attempt to get at what is a neighbour's. `rows` counts what it reached, and must be refused or count nothing; `command` must be
+ * refused.
+ */
+type Attempt = { name: string; kind: 'rows' | 'command'; sql: string }
+
+/** What came of the attempts. `reached` should be empty; `unclear` failed for another reason than a refusal, and so proves nothing. */
+export type Tried = { attempts: number; reached: string[]; unclear: string[] }
+
+/** Everything a tenant with that access should not be able to do. */
+export function attemptsOf(isolation: Isolation, uid: string, neighbours: Neighbours): Attempt[] {
+  const common = [...onHeads(neighbours), ...onObjects()]
+  if (isolation === 'database') return common
+  const schema = onTable('schema', `${name(tenantName(neighbours.schema))}.tasks`, neighbours.schema)
+  const rows = onTable('row', `${ROWS_SCHEMA}.tasks`, neighbours.row)
+  return isolation === 'row' ? [...common, ...schema, ...rows, ...onSharedRows(uid)] : [...common, ...schema, ...rows]
+}
+
+/**
+ * The attempts as one transaction under the tenant's role, all of it undone; the SELECT gives what came of them as JSON. An error that is
+ * no refusal is told apart: a table that is not there would refuse nobody.
+ */
+export function tryAll({ role }: Physical, uid: string, attempts: readonly Attempt[]): string {
+  const list = attempts.map(({ name: title, kind, sql }) => `(${text(title)}, ${text(kind)}, ${text(sql)})`)
+  return `SELECT set_config('role', ${text(role)}, true), set_config('app.tenant_id', ${text(uid)}, true), set_config('lock_timeout', '1s', true);
+DO $tenantry$ DECLARE reached text[] := '{}'; unclear text[] := '{}'; attempt record; found bigint; BEGIN
+  FOR attempt IN SELECT * FROM (VALUES ${list.join(', ')}) AS v (title, kind, statement) LOOP
+    BEGIN
+      IF attempt.kind = 'rows' THEN EXECUTE attempt.statement INTO found; ELSE EXECUTE attempt.statement; found := 1; END IF;
+      IF found > 0 THEN reached := reached || attempt.title; END IF;
+    EXCEPTION
+      WHEN insufficient_privilege THEN NULL;
+      WHEN OTHERS THEN unclear := unclear || (attempt.title || ' ' || SQLSTATE);
+    END;
+  END LOOP;
+  PERFORM set_config('app.tried', json_build_object('attempts', ${attempts.length}, 'reached', reached, 'unclear', unclear)::text, true);
+END $tenantry$;
+SELECT current_setting('app.tried') AS tried;
+ROLLBACK;`
+}
+
+function onTable(whose: string, table: string, uid: string): Attempt[] {
+  const own = `tenant_id = ${text(uid)}`
+  const columns = '(tenant_id, id, title, priority, status, tags, version, position, created_at, updated_at)'
+  const values = `(${text(uid)}, gen_random_uuid(), 'x', 'low', 'pending', '{}', 1, 0, now(), now())`
+  const counted = (statement: string) => `WITH done AS (${statement} RETURNING 1) SELECT count(*) FROM done`
+  return [
+    { name: `read ${whose}`, kind: 'rows', sql: `SELECT count(*) FROM ${table} WHERE ${own}` },
+    { name: `write ${whose}`, kind: 'rows', sql: counted(`INSERT INTO ${table} ${columns} VALUES ${values}`) },
+    { name: `change ${whose}`, kind: 'rows', sql: counted(`UPDATE ${table} SET title = 'x' WHERE ${own}`) },
+    { name: `delete ${whose}`, kind: 'rows', sql: counted(`DELETE FROM ${table} WHERE ${own}`) },
+    { name: `truncate ${whose}`, kind: 'command', sql: `TRUNCATE ${table}` },
+    { name: `alter ${whose}`, kind: 'command', sql: `ALTER TABLE ${table} NO FORCE ROW LEVEL SECURITY` },
+    { name: `copy ${whose}`, kind: 'command', sql: `COPY ${table} TO PROGRAM 'true'` },
+    {
+      name: `trigger ${whose}`,
+      kind: 'rows',
+      sql: `SELECT count(*) FROM (SELECT 1 WHERE has_table_privilege(${text(table)}, 'REFERENCES, TRIGGER')) x`,
+    },
+  ]
+}
+
+/** What only row-level security keeps apart. The last two go together: nothing may follow the one that names nobody. */
+function onSharedRows(uid: string): Attempt[] {
+  return [
+    { name: 'list rows of others', kind: 'rows', sql: `SELECT count(*) FROM ${ROWS_SCHEMA}.tasks WHERE tenant_id <> ${text(uid)}` },
+    { name: 'lift the policy', kind: 'command', sql: `DROP POLICY tenant ON ${ROWS_SCHEMA}.tasks` },
+    { name: 'name nobody', kind: 'rows', sql: "SELECT 0 * length(set_config('app.tenant_id', '', true))" },
+    { name: 'list rows as nobody', kind: 'rows', sql: `SELECT count(*) FROM ${ROWS_SCHEMA}.tasks` },
+  ]
+}
+
+function onHeads(neighbours: Neighbours): Attempt[] {
+  const theirs = `tenant IN (${text(neighbours.schema)}, ${text(neighbours.row)})`
+  return [
+    { name: 'list heads', kind: 'rows', sql: `SELECT count(*) FROM tenantry.head WHERE ${theirs}` },
+    { name: 'list marks', kind: 'rows', sql: `SELECT count(*) FROM tenantry.relayed WHERE ${theirs}` },
+    {
+      name: 'move heads',
+      kind: 'rows',
+      sql: `WITH done AS (UPDATE tenantry.head SET position = position WHERE ${theirs} RETURNING 1) SELECT count(*) FROM done`,
+    },
+    { name: 'list tenants', kind: 'rows', sql: 'SELECT count(*) FROM tenantry.tenants' },
+    { name: 'list migrations', kind: 'rows', sql: 'SELECT count(*) FROM tenantry.migrations' },
+  ]
+}
+
+function onObjects(): Attempt[] {
+  return [
+    { name: 'make a schema', kind: 'command', sql: 'CREATE SCHEMA tenantry_probe' },
+    { name: 'make a table in tenantry', kind: 'command', sql: 'CREATE TABLE tenantry.probe ()' },
+    { name: 'make a temporary table', kind: 'command', sql: 'CREATE TEMPORARY TABLE tenantry_probe ()' },
+    { name: 'make a role', kind: 'command', sql: 'CREATE ROLE tenantry_probe' },
+    { name: 'read files of the server', kind: 'rows', sql: `SELECT count(*) FROM pg_ls_dir('.')` },
+    { name: 'read passwords', kind: 'rows', sql: 'SELECT count(*) FROM pg_authid' },
+  ]
+}

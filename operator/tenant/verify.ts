@@ -1,0 +1,84 @@
+import type { Credentials } from '../../config/routing.ts'
+import type { Isolation, TenantReason } from '../../crds/tenant.ts'
+import type { Database } from '../postgres/connect.ts'
+import { sqlState } from '../postgres/failure.ts'
+import { type Fault, readFaults } from '../postgres/faults.ts'
+import { neighboursOf } from '../postgres/neighbours.ts'
+import { repairWall } from '../postgres/repair.ts'
+import { grantRows, secureTables } from '../postgres/rows.ts'
+import { attemptsOf, type Tried, tryAll } from '../postgres/walls.ts'
+import { loginIn, readLogin } from '../routing/credentials.ts'
+import type { Target } from './target.ts'
+
+/** What came of the attempt to break in. `unclear`: something kept it from being made, so that it proves nothing. */
+export type Verdict =
+  | { kind: 'verified'; attempts: number }
+  | { kind: 'broken'; reason: TenantReason; what: string[] }
+  | { kind: 'unclear'; what: string[] }
+
+const NO_PRIVILEGE = '42501'
+
+/**
+ * Tries to break out of a tenant, with its own way to its data: as the runtime's login under the tenant's role, or as the tenant's own
+ * login; at a neighbour that is there for this, never at a tenant. Then reads the catalog for what would let others in. Nothing is changed.
+ */
+export async function verifyTenant(target: Target, isolation: Isolation): Promise<Verdict> {
+  const login = await loginOf(target, isolation)
+  if (login === undefined) return { kind: 'unclear', what: ['the runtime has no login yet'] }
+  const tried = isolation === 'database' ? await tryOwnLogin(target, login) : await tryRoles(target, isolation, login)
+  const faults = await faultsOf(target, isolation)
+  const what = [...faults.map((fault) => fault.what), ...tried.reached]
+  // The catalog names the cause where it shows one.
+  if (what.length > 0) return { kind: 'broken', reason: faults[0]?.reason ?? 'NeighbourReached', what }
+  return tried.unclear.length > 0 ? { kind: 'unclear', what: tried.unclear } : { kind: 'verified', attempts: tried.attempts }
+}
+
+async function loginOf({ tools, identity, physical, shard, signal }: Target, isolation: Isolation): Promise<Credentials | undefined> {
+  const key = isolation === 'database' ? physical.role : shard
+  return loginIn(tools.logins(), key) ?? (await readLogin({ client: tools.client, namespace: identity.namespace, signal }, key))
+}
+
+async function tryRoles({ tools, shard, names, identity, physical }: Target, isolation: Isolation, login: Credentials): Promise<Tried> {
+  const text = tryAll(physical, identity.uid, attemptsOf(isolation, identity.uid, neighboursOf(names)))
+  return tools.connections.asRuntime(shard, loginPart(login), (connection) => attempt(connection, text))
+}
+
+/** A login of its own is kept in its database: it must not get into the Shard's, nor into what databases are copied from. */
+async function tryOwnLogin({ tools, shard, names, identity, physical }: Target, login: Credentials): Promise<Tried> {
+  const { connections } = tools
+  const as = loginPart(login)
+  const text = tryAll(physical, identity.uid, attemptsOf('database', identity.uid, neighboursOf(names)))
+  const tried = await connections.apart(shard, physical.database, (own) => attempt(own, text), as)
+  for (const other of [names.database, names.template]) {
+    tried.attempts += 1
+    const outcome = await connections
+      .apart(shard, other, (own) => own.run('SELECT 1'), as)
+      .then(
+        () => 'reached' as const,
+        (error: unknown) => (sqlState(error) === NO_PRIVILEGE ? 'refused' : 'unclear'),
+      )
+    if (outcome !== 'refused') tried[outcome].push(`connect to ${other}`)
+  }
+  return tried
+}
+
+async function attempt(connection: Database, text: string): Promise<Tried> {
+  const [row] = await connection.lastRows(text)
+  return JSON.parse(String(row?.tried))
+}
+
+function faultsOf({ tools, shard, names, physical, database }: Target, isolation: Isolation): Promise<Fault[]> {
+  if (isolation !== 'database') return readFaults(database, physical, names.runtime, isolation === 'row')
+  return tools.connections.apart(shard, physical.database, (own) => readFaults(own, physical, names.runtime, false))
+}
+
+function loginPart({ username, password }: Credentials): { username: string; password: string } {
+  return { username, password }
+}
+
+/** Takes away what holds the wall open, as far as that loses nothing. */
+export async function repairTenant({ tools, shard, names, physical, database }: Target, isolation: Isolation): Promise<void> {
+  const text = repairWall(physical, names.runtime, isolation === 'row')
+  if (isolation === 'database') return tools.connections.apart(shard, physical.database, (own) => own.run(text))
+  await database.run(isolation === 'row' ? `${text}\n${grantRows(names)}\n${secureTables()}` : text)
+}
