@@ -3,8 +3,10 @@ import { escapeIdentifier } from 'pg'
 import { describe, expect, test } from 'vitest'
 import * as databases from './databases.ts'
 import { physicalNames, shardNames, tenantName } from './names.ts'
+import { repairWall } from './repair.ts'
 import * as rows from './rows.ts'
 import * as statements from './statements.ts'
+import { tryAll } from './walls.ts'
 
 const SQL = "CREATE TABLE notes (id uuid, note text DEFAULT '::role'::text); GRANT SELECT ON notes TO :role;"
 
@@ -45,6 +47,8 @@ function builders(text: string): [string, string][] {
     openDatabaseTo: databases.openDatabaseTo(place, text, 1, text, [migration]),
     retainDatabase: databases.retainDatabase(text, place),
     dropDatabase: databases.dropDatabase(place),
+    repairWall: repairWall(place, text, true),
+    tryAll: tryAll(place, text, [{ name: text, kind: 'rows', sql: text }]),
     forgetDatabase: databases.forgetDatabase(text, place),
   })
 }
@@ -71,10 +75,33 @@ function exchange(token: string, plain: string, other: string): string {
 const nasty = fc.oneof(
   fc.string({ minLength: 1, maxLength: 63, unit: 'binary' }),
   fc
-    .array(fc.constantFrom('"', "'", '\\', '$$', '$q0$', ';', '--', '/*', '*/', ' ', '\n', ':role', '$1', '%s', '%I', 'É', 'x', 'DROP'), {
-      minLength: 1,
-      maxLength: 12,
-    })
+    .array(
+      fc.constantFrom(
+        '"',
+        "'",
+        '\\',
+        '$$',
+        '$q0$',
+        '$tenantry$',
+        ';',
+        '--',
+        '/*',
+        '*/',
+        ' ',
+        '\n',
+        ':role',
+        '$1',
+        '%s',
+        '%I',
+        'É',
+        'x',
+        'DROP',
+      ),
+      {
+        minLength: 1,
+        maxLength: 12,
+      },
+    )
     .map((parts) => parts.join('')),
 )
 const name = nasty.filter((text) => !text.includes('\0') && text.isWellFormed() && Buffer.byteLength(text) <= 63)

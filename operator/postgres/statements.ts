@@ -155,10 +155,10 @@ DELETE FROM tenantry.tenants WHERE uid = ${text(uid)};`
 }
 
 /** Statements that decide as they go. The quote around them is one that they do not hold themselves: a name may hold any. */
-export function block(body: string): string {
+export function block(body: string, declarations = ''): string {
   let quote = '$$'
   for (let number = 0; body.includes(quote); number++) quote = `$q${number}$`
-  return `DO ${quote} BEGIN ${body} END ${quote};`
+  return `DO ${quote} ${declarations === '' ? '' : `DECLARE ${declarations} `}BEGIN ${body} END ${quote};`
 }
 
 /** In SQL, true when there is a role of that name. `to_regrole` reads it as SQL does: without quotes it would not find upper case. */
