@@ -35,7 +35,10 @@ const routeSchema = z.strictObject({
   role: physicalName,
   epoch: z.int().positive(),
   schemaVersion: z.int().nonnegative(),
-  state: z.literal('active'),
+  /** `suspended`: every request is refused. */
+  state: z.enum(['active', 'suspended']),
+  /** From this time on the tenant is suspended, whatever `state` says: exact on every replica, also while the operator is away. */
+  subscriptionEndsAt: z.iso.datetime().optional(),
   hosts: z.array(z.string().max(253)),
   /** SHA-256 of each API key's token, in hex; a token has 256 random bits, so that a slow hash would add nothing. */
   keys: z.array(z.strictObject({ name: z.string(), sha256: z.string().regex(/^[0-9a-f]{64}$/) })),

@@ -28,6 +28,9 @@ const SHARD_CONDITIONS = ['Ready', 'Reachable', 'Stalled'] as const
 /** The type of a Shard's condition. */
 export type ShardCondition = (typeof SHARD_CONDITIONS)[number]
 
+/** Stands on a Shard until no Tenant lives there. */
+export const SHARD_FINALIZER = 'tenantry.dev/shard'
+
 /** Every reason a Shard's conditions may have, and what it means; the closed list of the contract. */
 export const SHARD_REASONS = {
   ShardReady: 'The database is set up and Tenants can be placed.',
@@ -47,6 +50,7 @@ export const SHARD_REASONS = {
   DatabaseConflict: 'The database or one of its roles belongs to somebody else.',
   SetupFailed: 'A statement that sets the database up failed.',
   RuntimeLoginRefused: 'The server refuses the login that was made for the runtime.',
+  TenantsRemain: 'The Shard is to be deleted, which waits until no Tenant lives there.',
 } as const satisfies Record<string, string>
 
 /** A word out of `SHARD_REASONS`. */

@@ -14,7 +14,11 @@ export type TenantSpec = {
   placement?: { shardSelector: LabelSelector }
   hosts?: string[]
   apiKeys?: { name: string; rotateAt?: string }[]
+  suspended: boolean
+  /** RFC 3339. */
+  subscriptionEndsAt?: string
   deletionPolicy: DeletionPolicy
+  deletionProtection: boolean
 }
 
 /** A selector as Kubernetes has it: every label and every expression must hold. */
@@ -23,7 +27,7 @@ export type LabelSelector = {
   matchExpressions?: { key: string; operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist'; values?: string[] }[]
 }
 
-export const TENANT_PHASES = ['Pending', 'Provisioning', 'Ready', 'Deleting', 'Failed'] as const
+export const TENANT_PHASES = ['Pending', 'Provisioning', 'Ready', 'Suspended', 'Deleting', 'Failed'] as const
 
 /** Where a tenant stands, for the eyes of people; programs read the conditions. */
 export type TenantPhase = (typeof TENANT_PHASES)[number]
@@ -62,9 +66,13 @@ export const TENANT_FINALIZER = 'tenantry.dev/tenant'
 /** On a Tenant: where it was placed and why, written together with the finalizer, before anything is made there. */
 export const TENANT_PLACED = 'tenantry.dev/placed'
 
+/** On a Tenant under deletion, with the Tenant's own name as value: it may go although its data can be neither kept safe nor removed. */
+export const TENANT_RELEASE = 'tenantry.dev/release'
+
 /** Every reason a Tenant's conditions may have, and what it means; the closed list of the contract. */
 export const TENANT_REASONS = {
   TenantReady: 'The next request is served.',
+  Suspended: 'Requests are refused: spec.suspended is true, or spec.subscriptionEndsAt is past; data and keys are kept.',
   NamedShard: 'Lives on the Shard that spec.shardRef names.',
   LeastLoadedShard: 'Was placed on the Shard with the most room, of those that were possible.',
   ShardNotFound: 'The Shard does not exist.',
@@ -94,7 +102,7 @@ export const TENANT_REASONS = {
   Published: 'The route stands in the routing config.',
   HostTaken: 'An older Tenant has one of the hosts.',
   InProgress: 'The operator is at work on it.',
-  DeletionBlocked: 'The data could not be kept or removed as spec.deletionPolicy says; it is tried again.',
+  DeletionBlocked: 'The data could not be kept or removed as spec.deletionPolicy says, or something was left; it is tried again.',
 } as const satisfies Record<string, string>
 
 /** A word out of `TENANT_REASONS`. */

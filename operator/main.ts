@@ -15,18 +15,18 @@ import { DEFAULT_LIMITS } from './postgres/connect.ts'
 import { Connections } from './postgres/connections.ts'
 import { readMigrations } from './postgres/migrations.ts'
 import { tenantName } from './postgres/names.ts'
-import { buildRoute } from './routing/build.ts'
 import { loginIn } from './routing/credentials.ts'
 import { RoutingPublisher } from './routing/publish.ts'
 import { describeSettings, readSettings, type Settings, SettingsError } from './settings.ts'
 import type { Shard } from './shard/observe.ts'
 import { reconcileShard } from './shard/reconcile.ts'
 import type { Tenant } from './tenant/home.ts'
-import { homeInStatus, shardOf } from './tenant/home.ts'
-import { KEY_LABEL, readKey, routeKeys } from './tenant/keys.ts'
+import { shardOf } from './tenant/home.ts'
+import { KEY_LABEL } from './tenant/keys.ts'
 import { LastWrites } from './tenant/last-writes.ts'
 import { Occupancy } from './tenant/occupancy.ts'
 import { reconcileTenant } from './tenant/reconcile.ts'
+import { routeInStatus } from './tenant/route.ts'
 
 const LEASE = 'tenantry-operator'
 const MIGRATIONS = join(import.meta.dirname, '..', 'config', 'migrations')
@@ -141,7 +141,11 @@ async function startWork(
   })
   opened.adopt(connections, (open) => open.close())
   const countSoon = gather(COUNT_MS, signal, (shard) => {
-    if (shards.get(shard)?.status?.tenants !== (occupancy.count().get(shard) ?? 0)) started?.shards.enqueue(shard)
+    if (
+      shards.get(shard)?.metadata.deletionTimestamp !== undefined ||
+      shards.get(shard)?.status?.tenants !== (occupancy.count().get(shard) ?? 0)
+    )
+      started?.shards.enqueue(shard)
   })
 
   function enqueueTenants(which: (tenant: Tenant) => boolean): void {
@@ -180,7 +184,7 @@ async function startWork(
   await createCredentials(client, namespace, signal)
   await routing.start(
     documents.list(),
-    tenants.list().flatMap((tenant) => routeInStatus(tenant, keys.list())),
+    tenants.list().flatMap((tenant) => routeInStatus(tenant, keys.list(), Date.now())),
   )
   const shared = { client, namespace, connections, routing, recorder, log }
   started = {
@@ -259,16 +263,6 @@ async function createCredentials(client: Client, namespace: string, signal: Abor
   } catch (error) {
     if (!isStatus(error, 409)) throw error
   }
-}
-
-/** The route of a tenant that is served, out of what the cluster knows alone. */
-function routeInStatus(tenant: Tenant, secrets: Parameters<typeof readKey>[0][]) {
-  const { name, uid, deletionTimestamp } = tenant.metadata
-  const home = homeInStatus(tenant)
-  if (home === undefined || deletionTimestamp !== undefined) return []
-  const wanted = new Set(tenant.spec.apiKeys?.map((key) => key.name))
-  const keys = secrets.flatMap((secret) => readKey(secret, uid) ?? []).filter((key) => wanted.has(key.name))
-  return [buildRoute({ id: name, uid, home, hosts: tenant.spec.hosts ?? [], keys: routeKeys(keys, Date.now()) })]
 }
 
 function countPhases(tenants: readonly Tenant[]): Map<string, number> {

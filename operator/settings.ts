@@ -32,7 +32,9 @@ const schema = z.object({
   TENANTRY_ON_BREACH: z
     .enum(['repair', 'suspend'])
     .default('repair')
-    .describe("when a tenant's wall is found down: repair takes away what holds it open, suspend only says so"),
+    .describe(
+      "when a tenant's wall is found down: repair takes away what holds it open, suspend serves the tenant no more until somebody has",
+    ),
   TENANTRY_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').describe('what is logged'),
 })
 

@@ -120,9 +120,9 @@ async function openCluster(layout: Layout, controlPlane: ControlPlane): Promise<
 async function applyDefinitions(layout: Layout, kubectl: Kubectl): Promise<void> {
   const folder = join(layout.repository, 'crds')
   const definitions = (await readdir(folder)).filter((name) => name.endsWith('.yaml')).map((name) => join(folder, name))
-  if (definitions.length === 0) throw new Error(`there is no custom resource definition in ${folder}`)
+  if (definitions.length === 0) throw new Error(`there is no manifest in ${folder}`)
   await apply(kubectl, { files: [...definitions, join(layout.repository, 'config', 'kubernetes', 'rbac.yaml')] })
-  await kubectl(['wait', '--for=condition=Established', '--timeout=30s', ...definitions.flatMap((file) => ['-f', file])])
+  await kubectl(['wait', '--for=condition=Established', '--timeout=30s', 'customresourcedefinitions', '--all'])
 }
 
 /** Waits for the Shards and the sample Tenants; when they do not become Ready the operator's log says more. */

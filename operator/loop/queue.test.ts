@@ -102,12 +102,14 @@ test('a change wakes a failing key, but not sooner than wakeMs after its last pa
   expect(queue.take()).toBe('a')
 })
 
-test('a key that asked to come again comes then, or at once when it changes', async () => {
+test('a key that asked to come again comes then, or at once when it changes or everything is looked at', async () => {
   const { queue, clock } = build()
-  for (const key of ['later', 'changed']) queue.add(key)
+  for (const key of ['later', 'changed', 'resynced']) queue.add(key)
   for (const key of takeAll(queue)) queue.done(key, { kind: 'again', afterMs: 500 })
+  queue.add('resynced', 'resync')
   queue.add('changed')
-  expect(takeAll(queue)).toEqual(['changed'])
+  expect(takeAll(queue)).toEqual(['resynced', 'changed'])
+  for (const key of ['resynced', 'changed']) queue.done(key, REST)
   await clock.pass(500)
   expect(takeAll(queue)).toEqual(['later'])
 })

@@ -59,7 +59,8 @@ export class Queue {
   }
 
   /**
-   * Asks for a pass. A resync does not disturb a key that waits already; a change brings it forward. While a pass runs, `wanted` is asked
+   * Asks for a pass. A resync does not disturb a key that waits after a failure; one that asked to come again
+   * is looked at like any other. A change brings both forward. While a pass runs, `wanted` is asked
    * after its end: what looks like a change may be the pass's own write.
    */
   add(key: string, priority: Priority = 'change', wanted: () => boolean = () => true): void {
@@ -69,6 +70,7 @@ export class Queue {
     if (isRunning) entry.dirty = merge(entry.dirty, { priority, wanted })
     else if (entry.state === 'resting') this.#ready(key, entry, priority)
     else if (priority === 'change') this.#bringForward(key, entry)
+    else if (entry.state === 'waiting' && entry.failures === 0) this.#ready(key, entry, priority)
   }
 
   /** Hands out the next key whose lane has room, changes first, lanes in turn; undefined: nothing to do now. Every key taken must be `done`. */

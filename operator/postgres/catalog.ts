@@ -120,8 +120,8 @@ const DATABASE_FACTS = `
                          AND (pg_catalog.has_schema_privilege('public', n.oid, 'USAGE') OR pg_catalog.has_schema_privilege('public', n.oid, 'CREATE')))
            OR NOT EXISTS (SELECT FROM pg_catalog.pg_default_acl a WHERE a.defaclrole = me.oid AND a.defaclnamespace = 0 AND a.defaclobjtype = 'f'
                              AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(a.defaclacl) x WHERE x.grantee = 0)) AS "openToPublic",
-         ARRAY(SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.rolname IN ($1, $2, $3, $4)) AS roles,
-         ARRAY(SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.rolname IN ($1, $2, $3, $4)
+         ARRAY(SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.rolname IN ($1, $2, $3, $4, $6)) AS roles,
+         ARRAY(SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.rolname IN ($1, $2, $3, $4, $6)
                   AND (r.rolsuper OR NOT pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION'))) AS "foreignRoles",
          coalesce((SELECT pg_catalog.has_database_privilege(g.oid, d.oid, 'CONNECT') AND pg_catalog.pg_has_role(l.oid, g.oid, 'USAGE')
                           AND l.rolcanlogin AND l.rolconfig IS NOT NULL

@@ -13,15 +13,22 @@ export type Home = {
 }
 
 /** What the route of a tenant is made of. */
-export type RouteParts = { id: string; uid: string; home: Home; hosts: readonly string[]; keys: Route['keys'] }
+export type RouteParts = {
+  id: string
+  uid: string
+  home: Home
+  state: Pick<Route, 'state' | 'subscriptionEndsAt'>
+  hosts: readonly string[]
+  keys: Route['keys']
+}
 
 /** The route of one tenant; the same parts always give an equal route. */
-export function buildRoute({ id, uid, home, hosts, keys }: RouteParts): Route {
+export function buildRoute({ id, uid, home, state, hosts, keys }: RouteParts): Route {
   return {
     id,
     uid,
     ...home,
-    state: 'active',
+    ...state,
     hosts: [...hosts].sort(),
     keys: keys.toSorted((a, b) => (`${a.name} ${a.sha256}` < `${b.name} ${b.sha256}` ? -1 : 1)),
   }

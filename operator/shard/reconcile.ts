@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
 import { isTrue } from '../../crds/condition.ts'
 import type { ShardReason, ShardStatus } from '../../crds/shard.ts'
-import { SHARD_REASONS } from '../../crds/shard.ts'
+import { SHARD_FINALIZER, SHARD_REASONS } from '../../crds/shard.ts'
 import { OperatorError } from '../errors.ts'
 import type { Client } from '../kubernetes/client.ts'
-import { SHARDS } from '../kubernetes/object.ts'
+import { type ObjectMeta, SHARDS } from '../kubernetes/object.ts'
 import type { Recorder } from '../kubernetes/recorder.ts'
 import type { Result } from '../loop/controller.ts'
 import type { Logger } from '../loop/logger.ts'
@@ -38,11 +38,16 @@ const PROBE_AGAIN: Result = { kind: 'requeue', afterMs: 5_000 }
 const ROTATE_AGAIN_MS = 30_000
 const AT_ONCE: Result = { kind: 'requeue', afterMs: 0 }
 const DONE: Result = { kind: 'done' }
+const SECRET_GONE: ReadonlySet<string> = new Set(['AdminSecretMissing', 'CaSecretMissing'])
 
-/** One pass: looks at the server, sets up what is missing, says how it stands. A Shard that is not Ready is looked at again after 5 s. */
+/** One pass: looks at the server, sets up what is missing, says how it stands; one that is to be deleted goes when no
+ * Tenant lives there. A Shard that is not Ready is looked at again after 5 s. */
 export async function reconcileShard(context: ShardContext, name: string, signal: AbortSignal): Promise<Result> {
   const shard = context.shard(name)
   if (shard === undefined) return forget(context, name)
+  const deleting = shard.metadata.deletionTimestamp !== undefined
+  if (deleting && context.countTenants(name) === 0) return letGo(context, shard, signal)
+  if (!deleting) await claim(context.client, shard, signal)
   const outcome = await setUp(context, shard, signal)
   if (outcome.kind === 'again') return AT_ONCE
   await writeStatus(context, shard, outcome, signal)
@@ -68,7 +73,8 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
   } catch (error) {
     if (!(error instanceof OperatorError) || !isShardReason(error.reason)) throw error
     context.log.warn({ shard: name, reason: error.reason, err: error }, 'a Shard is not Ready')
-    context.connections.down(name, error)
+    // With a namespace its Secrets go first: the pool that is open still serves those who are to leave.
+    if (shard.metadata.deletionTimestamp === undefined || !SECRET_GONE.has(error.reason)) context.connections.down(name, error)
     return { kind: 'failed', reason: error.reason, message: error.message, ...(serverVersion === undefined ? {} : { serverVersion }) }
   }
 }
@@ -88,7 +94,28 @@ async function rotateCredentials(context: ShardContext, shard: Shard, world: Sha
   }
 }
 
-/** Where a Shard was stays published as long as a tenant lives there: deleting the object takes nobody down. */
+/** From now on the Shard stays while a Tenant lives there. */
+async function claim(client: Client, { metadata }: Shard, signal: AbortSignal): Promise<void> {
+  const { finalizers = [] } = metadata
+  if (!finalizers.includes(SHARD_FINALIZER)) await setFinalizers(client, metadata, [...finalizers, SHARD_FINALIZER], signal)
+}
+
+/** Nobody lives there: what the runtime knows of the Shard is removed, and its server is not touched. */
+async function letGo(context: ShardContext, { metadata }: Shard, signal: AbortSignal): Promise<Result> {
+  const { finalizers = [], name } = metadata
+  const rest = finalizers.filter((finalizer) => finalizer !== SHARD_FINALIZER)
+  await forget(context, name)
+  if (rest.length < finalizers.length) await setFinalizers(context.client, metadata, rest, signal)
+  return DONE
+}
+
+/** Refused when the Shard is no longer the one that was looked at. */
+async function setFinalizers(client: Client, metadata: ObjectMeta, finalizers: string[], signal: AbortSignal): Promise<void> {
+  const { name, namespace, uid, resourceVersion } = metadata
+  await client.patch(SHARDS, namespace, name, { metadata: { uid, resourceVersion, finalizers } }, { signal })
+}
+
+/** Where a Shard was stays published as long as a tenant lives there: an object that went without our finalizer takes nobody down. */
 async function forget({ connections, routing, countTenants }: ShardContext, name: string): Promise<Result> {
   await connections.forget(name)
   if (countTenants(name) === 0) await routing.removeShard(name)
@@ -111,6 +138,9 @@ async function warn({ recorder }: ShardContext, shard: Shard, { warning }: { war
 }
 
 async function tell({ recorder }: ShardContext, shard: Shard, status: ShardStatus): Promise<void> {
+  const remain = (one: ShardStatus | undefined) => one?.conditions?.find(({ reason }) => reason === 'TenantsRemain')
+  const stalled = remain(status)
+  if (stalled !== undefined && remain(shard.status) === undefined) await recorder.record(shard, 'Warning', stalled.reason, stalled.message)
   const after = status.conditions?.find(({ type }) => type === 'Ready')
   const before = shard.status?.conditions?.find(({ type }) => type === 'Ready')
   if (after === undefined || (before?.status === after.status && before.reason === after.reason)) return

@@ -4,10 +4,10 @@ import type { Shard } from './observe.ts'
 import { shardStatus } from './status.ts'
 
 const NOW = new Date('2026-01-01T00:00:00Z')
-const shard = (status?: ShardStatus): Shard => ({
+const shard = (status?: ShardStatus, metadata: Partial<Shard['metadata']> = {}): Shard => ({
   apiVersion: 'tenantry.dev/v1alpha1',
   kind: 'Shard',
-  metadata: { name: 'a', namespace: 'ns', uid: 'u', resourceVersion: '1', creationTimestamp: '', generation: 3 },
+  metadata: { name: 'a', namespace: 'ns', uid: 'u', resourceVersion: '1', creationTimestamp: '', generation: 3, ...metadata },
   spec: {
     endpoint: { host: 'h', port: 1, database: 'd' },
     adminSecretRef: { name: 's' },
@@ -49,4 +49,13 @@ test('an outage keeps what was known and is not Stalled; what a person must mend
     'Reachable=True Reachable',
     'Ready=True ShardReady',
   ])
+})
+
+test('a Shard to be deleted stays Ready for those who live there, and says how many they are', () => {
+  const ready = shardStatus(shard(), { kind: 'ready', serverVersion: '18.4' }, 2, NOW)
+  const deleting = { deletionTimestamp: 'now' }
+  const status = shardStatus(shard(ready, deleting), { kind: 'ready', serverVersion: '18.4' }, 2, NOW)
+  expect(told(status)).toEqual(['Reachable=True Reachable', 'Ready=True ShardReady', 'Stalled=True TenantsRemain'])
+  expect(status.conditions?.find(({ type }) => type === 'Stalled')?.message).toContain('the 2 Tenants that live here')
+  expect(shardStatus(shard(status, deleting), { kind: 'ready', serverVersion: '18.4' }, 2, new Date())).toEqual(status)
 })

@@ -25,6 +25,26 @@ const STALLED: ReadonlySet<ShardReason> = new Set<ShardReason>([
 
 /** The status that tells of the outcome; equal to the one before when nothing has changed. */
 export function shardStatus(shard: Shard, outcome: ShardOutcome, tenants: number, now: Date): ShardStatus {
+  const status = outcomeStatus(shard, outcome, tenants, now)
+  return shard.metadata.deletionTimestamp === undefined ? status : withRemaining(shard, status, tenants, now)
+}
+
+/** A Shard to be deleted is worked on as before, for those who still live there: only Stalled tells of it. */
+function withRemaining({ metadata, status }: Shard, told: ShardStatus, tenants: number, now: Date): ShardStatus {
+  const message = `To be deleted, which waits for the ${tenants} Tenants that live here: delete them, and the Shard goes with the last. Those whose data is kept after that do not count.`
+  const stalled = status?.conditions?.filter(({ type }) => type === 'Stalled') ?? []
+  const before = [...removeCondition(told.conditions ?? [], 'Stalled'), ...stalled]
+  const finding = {
+    type: 'Stalled',
+    status: 'True',
+    reason: 'TenantsRemain',
+    message,
+    observedGeneration: metadata.generation ?? 0,
+  } as const
+  return { ...told, conditions: setCondition(before, finding, now) }
+}
+
+function outcomeStatus(shard: Shard, outcome: ShardOutcome, tenants: number, now: Date): ShardStatus {
   const observedGeneration = shard.metadata.generation ?? 0
   const serverVersion = outcome.serverVersion ?? shard.status?.serverVersion
   const set = (conditions: readonly Condition[], type: ShardCondition, ok: boolean, reason: ShardReason, message: string) =>

@@ -5,26 +5,34 @@ import type { Client } from '../kubernetes/client.ts'
 import { type ObjectMeta, SECRETS, TENANTS } from '../kubernetes/object.ts'
 import { buildRoute, type Home } from '../routing/build.ts'
 import type { Tenant } from './home.ts'
-import { placementNote, shardOf } from './home.ts'
+import { placementNote } from './home.ts'
 import { KEY_OVERLAP_MS } from './key-rotation.ts'
 import { type ApiKey, forgetPrevious, issueKey, replaceToken, rotateToken, routeKeys } from './keys.ts'
 import type { TenantWorld } from './observe.ts'
 import type { Placement } from './placement.ts'
-import type { DatabaseStep, Failure, KeyStep, TenantPlan } from './plan.ts'
+import type { Failure, KeyStep, TenantPlan } from './plan.ts'
+import { tellEnd, tellRelease } from './removal.ts'
 import { homeOf, takeSteps, targetOf } from './steps.ts'
+import { routeState, suspensionOf } from './subscription.ts'
 import type { TenantTools } from './target.ts'
 import { repairTenant, type Verdict, verifyTenant } from './verify.ts'
 
 // A wall that was found down: `{ isolation, reason }`.
 const breachChannel = channel('tenantry:breach')
 
-/** How a pass ended. `home` is where the tenant stands, as far as it is known. */
+/** How a pass ended. `home` is where the tenant stands, as far as it is known; `suspension` why it is suspended although nothing is amiss. */
 export type TenantOutcome =
   | { kind: 'waits' }
   | { kind: 'gone' }
   | { kind: 'placed'; placement: Placed; written: ObjectMeta }
   | { kind: 'unplaced'; placement: Exclude<Placement, Placed> }
-  | { kind: 'stands'; home: Home | undefined; failure: Failure | undefined; verdict?: Verdict | undefined }
+  | {
+      kind: 'stands'
+      home: Home | undefined
+      failure: Failure | undefined
+      suspension: string | undefined
+      verdict?: Verdict | undefined
+    }
   | { kind: 'remains'; failure: Failure }
 
 type Placed = Extract<Placement, { kind: 'placed' }>
@@ -71,8 +79,10 @@ async function serve(tools: TenantTools, world: TenantWorld, plan: Served, signa
   const home = homeOf(tools, world, plan.failure, failed)
   const failure = plan.failure ?? failed?.failure
   const verdict = failure === undefined ? await guard(tools, world, signal) : undefined
-  if (home !== undefined) await publish(tools, world, home, keys.keys)
-  return { kind: 'stands', home, failure: failure ?? wallFailure(verdict) ?? keys.failure ?? hostFailure(world), verdict }
+  const closed = verdict?.kind === 'broken' && tools.onBreach === 'suspend'
+  if (home !== undefined) await publish(tools, world, home, keys.keys, closed)
+  const suspension = suspensionOf(world.tenant.spec, world.now)
+  return { kind: 'stands', home, failure: failure ?? wallFailure(verdict) ?? keys.failure ?? hostFailure(world), suspension, verdict }
 }
 
 /** Tries the tenant's wall, and when it is down does what the setting says. */
@@ -96,9 +106,20 @@ async function publish(
   { tenant, takenHosts, now }: TenantWorld,
   home: Home,
   keys: readonly ApiKey[],
+  closed: boolean,
 ): Promise<void> {
   const hosts = (tenant.spec.hosts ?? []).filter((host) => !takenHosts.some((taken) => taken.host === host))
-  await routing.putRoute(buildRoute({ id: tenant.metadata.name, uid: tenant.metadata.uid, home, hosts, keys: routeKeys(keys, now) }))
+  const { name: id, uid } = tenant.metadata
+  await routing.putRoute(
+    buildRoute({
+      id,
+      uid,
+      home,
+      state: { ...routeState(tenant.spec, now), ...(closed ? { state: 'suspended' as const } : {}) },
+      hosts,
+      keys: routeKeys(keys, now),
+    }),
+  )
 }
 
 /** The door is closed first, then the data is kept or removed, the finalizer goes last. */
@@ -108,26 +129,10 @@ async function remove(tools: TenantTools, world: TenantWorld, plan: Removed, sig
   await tools.routing.removeRoute(tenant.metadata.uid)
   await applyKeys(tools, world, plan.keys, signal)
   const failure = plan.failure ?? (await takeSteps(tools, world, plan.steps, signal))?.failure
-  if (failure !== undefined) return { kind: 'remains', failure }
-  await tellEnd(tools, world, plan.steps)
+  if (failure !== undefined && !plan.released) return { kind: 'remains', failure }
+  await (failure === undefined ? tellEnd(tools.recorder, world, plan.steps) : tellRelease(tools.recorder, tenant))
   await dropFinalizer(tools.client, tenant, signal)
   return { kind: 'gone' }
-}
-
-async function tellEnd({ recorder }: TenantTools, { tenant, look }: TenantWorld, steps: readonly DatabaseStep[]): Promise<void> {
-  if (look.kind !== 'seen' || look.facts.record === undefined) return
-  const { isolation, database, schema } = look.facts.record
-  const what = isolation === 'row' ? `the rows in schema ${schema} of` : isolation === 'schema' ? `schema ${schema} of` : 'the whole of'
-  const place = `${what} database ${database} on Shard ${shardOf(tenant)}`
-  if (steps.some(({ kind }) => kind === 'drop'))
-    await recorder.record(tenant, 'Normal', 'DataRemoved', `Removed ${place}, what let the runtime in, the API keys and the route.`)
-  else
-    await recorder.record(
-      tenant,
-      'Normal',
-      'DataRetained',
-      `Kept: ${place}, under UID ${tenant.metadata.uid}; API keys and route are removed. Set spec.deletionPolicy to Delete before deleting to remove it.`,
-    )
 }
 
 /**

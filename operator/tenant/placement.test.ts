@@ -12,7 +12,13 @@ const candidate = (name: string, changes: Partial<Candidate> = {}): Candidate =>
   tenants: 0,
   ...changes,
 })
-const spec = (changes: Partial<TenantSpec> = {}): TenantSpec => ({ isolation: 'schema', deletionPolicy: 'Retain', ...changes })
+const spec = (changes: Partial<TenantSpec> = {}): TenantSpec => ({
+  isolation: 'schema',
+  suspended: false,
+  deletionPolicy: 'Retain',
+  deletionProtection: false,
+  ...changes,
+})
 const named = spec({ shardRef: { name: 'a' } })
 const zoned = spec({ placement: { shardSelector: { matchLabels: { zone: 'eu' } } } })
 

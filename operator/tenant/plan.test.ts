@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { type Isolation, TENANT_FINALIZER, type TenantSpec, type TenantStatus } from '../../crds/tenant.ts'
+import { type Isolation, TENANT_FINALIZER, TENANT_RELEASE, type TenantSpec, type TenantStatus } from '../../crds/tenant.ts'
 import type { ObjectMeta } from '../kubernetes/object.ts'
 import type { TenantFacts } from '../postgres/catalog.ts'
 import type { Tenant } from './home.ts'
@@ -23,7 +23,7 @@ const tenant = ({ spec, status, metadata }: Changes = {}): Tenant => ({
     finalizers: [TENANT_FINALIZER],
     ...metadata,
   },
-  spec: { isolation: 'schema', deletionPolicy: 'Retain', ...spec },
+  spec: { isolation: 'schema', suspended: false, deletionPolicy: 'Retain', deletionProtection: false, ...spec },
   status: { shard: 'a', ...status },
 })
 const record = {
@@ -61,6 +61,7 @@ const key = (name: string, sha256: string | undefined = 'x') => ({
 })
 const blocked: Look = { kind: 'blocked', reason: 'ShardUnreachable', message: 'No.' }
 const deleted = { metadata: { deletionTimestamp: 'now' } }
+const removed: Changes = { ...deleted, spec: { deletionPolicy: 'Delete' } }
 
 const ownRecord = { ...record, isolation: 'database', database: NAME, schema: 'tenant' } as const
 const own = { ...whole, record: ownRecord, baseVersion: 2 }
@@ -99,6 +100,13 @@ const steps: [string, TenantWorld, string[], string | undefined][] = [
   ['keeps the data of a deleted one', world(seen(), deleted), ['retain'], undefined],
   ['removes it when asked to', world(seen(), { ...deleted, spec: { deletionPolicy: 'Delete' } }), ['drop'], undefined],
   ['nothing of a deleted one that never stood', world(seen(nothing), deleted), [], undefined],
+  [
+    'OP-17: what a removal has left, which is ours',
+    world(seen({ ...nothing, roleExists: true }), { ...removed, status: { schema: NAME } }),
+    ['drop'],
+    undefined,
+  ],
+  ['OP-17: nothing of a schema that never was ours', world(seen({ ...nothing, placeExists: true }), removed), [], undefined],
   ['waits with the end until the Shard answers', world(blocked, deleted), [], 'ShardUnreachable'],
 ]
 
@@ -125,4 +133,16 @@ test('plans keys: issues, replaces what lost its token, revokes, also while the 
 test('waits when the Shard has not been looked at yet, and puts a finalizer back that is missing', () => {
   expect(planTenant(world({ kind: 'unknown' }), latest)).toEqual({ kind: 'wait' })
   expect(planTenant(world(seen(), { metadata: { finalizers: [] } }), latest)).toMatchObject({ kind: 'serve', claim: true })
+})
+
+test.each([
+  ['its own name', 'acme', true],
+  ['another name, as in a copied manifest', 'globex', false],
+  ['nothing', undefined, false],
+])('OP-17: a Tenant under deletion is released by %s only', (_, value, released) => {
+  const metadata = { ...deleted.metadata, ...(value === undefined ? {} : { annotations: { [TENANT_RELEASE]: value } }) }
+  const plan = planTenant(world(blocked, { metadata }), latest)
+  if (plan.kind !== 'remove') throw new Error(plan.kind)
+  expect(plan.released).toBe(released)
+  expect(plan.failure?.message).toContain('kubectl annotate tenant acme -n ns tenantry.dev/release=acme')
 })

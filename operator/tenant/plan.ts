@@ -1,4 +1,4 @@
-import { TENANT_FINALIZER, type TenantCondition, type TenantReason, type TenantSpec } from '../../crds/tenant.ts'
+import { TENANT_FINALIZER, TENANT_RELEASE, type TenantCondition, type TenantReason, type TenantSpec } from '../../crds/tenant.ts'
 import type { TenantFacts } from '../postgres/catalog.ts'
 import { dueStep } from './key-rotation.ts'
 import { type ApiKey, keySecretName } from './keys.ts'
@@ -26,12 +26,12 @@ export type KeyStep =
   | { kind: 'replace' | 'rotate' | 'forget'; key: ApiKey }
   | { kind: 'revoke'; key: ApiKey }
 
-/** What a pass will do. */
+/** What a pass will do. `released`: the Tenant may go whatever stands in the way of the steps. */
 export type TenantPlan =
   | { kind: 'wait' }
   | { kind: 'place'; placement: Placement }
   | { kind: 'serve'; claim: boolean; steps: DatabaseStep[]; failure: Failure | undefined; keys: KeyStep[] }
-  | { kind: 'remove'; steps: DatabaseStep[]; failure: Failure | undefined; keys: KeyStep[] }
+  | { kind: 'remove'; steps: DatabaseStep[]; failure: Failure | undefined; keys: KeyStep[]; released: boolean }
 
 /** The last migration of tenants' tables, and of what surrounds them in a database of their own. */
 export type Latest = { tenant: number; database: number }
@@ -52,15 +52,32 @@ export function planTenant(world: TenantWorld, latest: Latest): TenantPlan {
 }
 
 function planRemoval({ tenant, look, keys }: TenantWorld): TenantPlan {
+  const released = tenant.metadata.annotations?.[TENANT_RELEASE] === tenant.metadata.name
   const revoke = keys.map((key): KeyStep => ({ kind: 'revoke', key }))
+  const base = { kind: 'remove', keys: revoke, released } as const
   if (look.kind === 'blocked') {
-    const message = `${look.message} The data cannot be ${tenant.spec.deletionPolicy === 'Delete' ? 'removed' : 'kept safe'} before that; if the server is gone for good, remove the finalizer ${TENANT_FINALIZER}.`
-    return { kind: 'remove', steps: [], failure: { stage: 'Provisioned', reason: look.reason, message }, keys: revoke }
+    const message = blockedRemoval(tenant, look.message)
+    return { ...base, steps: [], failure: { stage: 'Provisioned', reason: look.reason, message } }
   }
-  const record = look.kind === 'seen' ? look.facts.record : undefined
-  if (record === undefined) return { kind: 'remove', steps: [], failure: undefined, keys: revoke }
-  const step: DatabaseStep = tenant.spec.deletionPolicy === 'Delete' ? { kind: 'drop' } : { kind: 'retain' }
-  return { kind: 'remove', steps: [step], failure: undefined, keys: revoke }
+  const steps = look.kind === 'seen' && isLeft(tenant, look.facts) ? [endStep(tenant)] : []
+  return { ...base, steps, failure: undefined }
+}
+
+/** What is said while a Tenant's data can be neither kept safe nor removed: what stands in the way, and how to give it up. */
+export function blockedRemoval({ metadata: { name, namespace }, spec }: TenantWorld['tenant'], why: string): string {
+  const wanted = spec.deletionPolicy === 'Delete' ? 'removed' : 'kept safe'
+  return `${why} The data cannot be ${wanted} before that; to let the Tenant go and leave in the database what stands there, run: kubectl annotate tenant ${name} -n ${namespace} ${TENANT_RELEASE}=${name}`
+}
+
+/** What a removal that went half way has left is still the tenant's; what has its name and was never recorded is somebody else's. */
+function isLeft({ spec, status }: TenantWorld['tenant'], { record, placeExists, roleExists }: TenantFacts): boolean {
+  if (record !== undefined) return true
+  const isOwn = spec.isolation !== 'row' && (placeExists || roleExists)
+  return spec.deletionPolicy === 'Delete' && status?.schema !== undefined && isOwn
+}
+
+function endStep({ spec }: TenantWorld['tenant']): DatabaseStep {
+  return spec.deletionPolicy === 'Delete' ? { kind: 'drop' } : { kind: 'retain' }
 }
 
 function provisionSteps({ hasLogin }: TenantWorld, { record, granted, ...at }: TenantFacts, latest: Latest): DatabaseStep[] {

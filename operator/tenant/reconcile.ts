@@ -13,6 +13,7 @@ import { CATCH_UP_MS } from './last-writes.ts'
 import { lookAtDatabase, observeTenant, type TenantSources } from './observe.ts'
 import { planTenant } from './plan.ts'
 import { tenantStatus } from './status.ts'
+import { nextLook } from './subscription.ts'
 import type { TenantTools } from './target.ts'
 
 /** What passes of Tenants work with. */
@@ -40,7 +41,7 @@ export async function reconcileTenant(context: TenantContext, name: string, sign
   if (outcome.kind === 'placed') return noteOf(context, tenant, outcome)
   await report(context, tenant, tenantStatus(tenant, outcome, new Date()), signal)
   const result = resultOf(outcome)
-  return result.kind === 'done' ? untilKeysAreDue(context, tenant) : result
+  return untilEnd(tenant, outcome, result.kind === 'done' ? untilKeysAreDue(context, tenant) : result)
 }
 
 /** True while the watches have not brought back what was last written to the Tenant or to one of its keys: a token is not made anew twice. */
@@ -113,7 +114,16 @@ async function writeStatus({ client, writes }: TenantContext, tenant: Tenant, st
 async function tell({ recorder }: TenantContext, tenant: Tenant, status: TenantStatus): Promise<void> {
   const [after, before] = [status, tenant.status].map((one) => one?.conditions?.find(({ type }) => type === 'Ready'))
   if (after === undefined || after.reason === 'InProgress' || (before?.status === after.status && before.reason === after.reason)) return
-  await recorder.record(tenant, after.status === 'True' ? 'Normal' : 'Warning', after.reason, after.message)
+  const wanted = after.status === 'True' || after.reason === 'Suspended'
+  await recorder.record(tenant, wanted ? 'Normal' : 'Warning', after.reason, after.message)
+}
+
+/** A tenant whose subscription ends is looked at again then, whatever else it waits for. */
+function untilEnd({ spec }: Tenant, outcome: TenantOutcome, result: Result): Result {
+  const served = outcome.kind === 'stands' && outcome.suspension === undefined
+  const afterMs = served ? nextLook(spec, Date.now()) : undefined
+  if (afterMs === undefined) return result
+  return result.kind === 'requeue' && result.afterMs < afterMs ? result : { kind: 'requeue', afterMs }
 }
 
 /** What another object must mend first is waited for; what may pass is tried again after a backoff. */

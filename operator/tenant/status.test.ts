@@ -24,14 +24,15 @@ const tenant = (status?: TenantStatus, metadata: Partial<Tenant['metadata']> = {
     finalizers: [TENANT_FINALIZER],
     ...metadata,
   },
-  spec: { isolation: 'schema', deletionPolicy: 'Retain' },
+  spec: { isolation: 'schema', suspended: false, deletionPolicy: 'Retain', deletionProtection: false },
   ...(status === undefined ? {} : { status }),
 })
 const verdict = { kind: 'verified', attempts: 9 } as const
-const stands = (failure?: Failure): Extract<TenantOutcome, { kind: 'stands' }> => ({
+const stands = (failure?: Failure, suspension?: string): Extract<TenantOutcome, { kind: 'stands' }> => ({
   kind: 'stands',
   home,
   failure,
+  suspension,
   verdict: failure === undefined ? verdict : undefined,
 })
 const told = ({ conditions = [] }: TenantStatus) => conditions.map(({ type, status, reason }) => `${type}=${status} ${reason}`).sort()
@@ -68,7 +69,7 @@ test('a placement that a copied manifest brought along is not believed, nor one 
   expect(shardOf(tenant(undefined, { ...placed, uid: 'another' }))).toBeUndefined()
   expect(shardOf(tenant(undefined, { annotations: { [TENANT_PLACED]: 'shard-a' } }))).toBeUndefined()
   const failure: Failure = { stage: 'Provisioned', reason: 'PlacedElsewhere', message: 'Name it again.' }
-  const status = tenantStatus(tenant(undefined, placed), { kind: 'stands', home: undefined, failure }, NOW)
+  const status = tenantStatus(tenant(undefined, placed), { ...stands(failure), home: undefined }, NOW)
   expect(status.shard).toBeUndefined()
   expect(told(status)).toContain('Stalled=True PlacedElsewhere')
 })
@@ -111,6 +112,23 @@ test('a wall that is down takes Ready away and names the fault; one that could n
   expect(told(down)).toEqual(expect.arrayContaining(['IsolationVerified=False NeighbourReached', 'Ready=False NeighbourReached']))
   const unclear = tenantStatus(tenant({ shard: 'a' }), { ...stands(), verdict: { kind: 'unclear', what: ['read row 42P01'] } }, NOW)
   expect(told(unclear)).toEqual(expect.arrayContaining(['IsolationVerified=Unknown NotVerified', 'Ready=True TenantReady']))
+})
+
+test('TI-08: a suspended Tenant is Suspended, not Ready, and nothing of it is in question; what is amiss is said first', () => {
+  const ready = tenantStatus(tenant({ shard: 'a' }), stands(), NOW)
+  const status = tenantStatus(tenant(ready), stands(undefined, 'Set it to false.'), LATER)
+  expect(status).toMatchObject({ ...home, phase: 'Suspended' })
+  expect(told(status)).toEqual([
+    'IsolationVerified=True BreakInRefused',
+    'Placed=True NamedShard',
+    'Provisioned=True Provisioned',
+    'Ready=False Suspended',
+    'Routed=True Published',
+    'SchemaCurrent=True SchemaCurrent',
+  ])
+  expect(tenantStatus(tenant(status), stands(), NOW)).toMatchObject({ phase: 'Ready' })
+  const failure: Failure = { stage: 'Provisioned', reason: 'ShardUnreachable', message: 'No answer.' }
+  expect(told(tenantStatus(tenant(status), stands(failure, 'Set it to false.'), NOW))).toContain('Ready=False ShardUnreachable')
 })
 
 test('every reason is in the documented list and stands for the generation', () => {

@@ -55,11 +55,8 @@ export function tenantStatus(tenant: Tenant, outcome: Told, now: Date): TenantSt
       return [stage, { status: UNSEEN.has(failure.reason) ? 'Unknown' : 'False', reason: failure.reason, message: failure.message }]
     return [stage, index < failedAt ? reached(stage, tenant, outcome, home) : later(stage, tenant)]
   })
-  const ready: Said =
-    failure === undefined
-      ? { status: 'True', reason: 'TenantReady', message: 'The next request is served.' }
-      : { status: 'False', reason: failure.reason, message: failure.message }
-  const all: [TenantCondition, Said][] = [...stages, ['Ready', ready]]
+  const suspension = outcome.kind === 'stands' && failure === undefined ? outcome.suspension : undefined
+  const all: [TenantCondition, Said][] = [...stages, ['Ready', readyOf(failure, suspension)]]
   const set = (conditions: Condition[], [type, said]: [TenantCondition, Said]) =>
     setCondition(conditions, { type, ...said, observedGeneration: generation }, now)
   const passing = passingConditions(failure)
@@ -70,7 +67,7 @@ export function tenantStatus(tenant: Tenant, outcome: Told, now: Date): TenantSt
     ...placeOf(tenant, failure),
     ...home,
     observedGeneration: generation,
-    phase: phaseOf(tenant, failure),
+    phase: phaseOf(tenant, failure, suspension),
     conditions: [...all, ...passing].reduce<Condition[]>(set, [...before]),
   }
 }
@@ -88,9 +85,15 @@ function placeOf(tenant: Tenant, failure: Failure | undefined): TenantStatus {
   return { ...(shard === undefined ? {} : { shard }), ...place }
 }
 
-function phaseOf(tenant: Tenant, failure: Failure | undefined): TenantPhase {
+function readyOf(failure: Failure | undefined, suspension: string | undefined): Said {
+  if (failure !== undefined) return { status: 'False', reason: failure.reason, message: failure.message }
+  if (suspension !== undefined) return { status: 'False', reason: 'Suspended', message: suspension }
+  return { status: 'True', reason: 'TenantReady', message: 'The next request is served.' }
+}
+
+function phaseOf(tenant: Tenant, failure: Failure | undefined, suspension: string | undefined): TenantPhase {
   if (tenant.metadata.deletionTimestamp !== undefined) return 'Deleting'
-  if (failure === undefined) return 'Ready'
+  if (failure === undefined) return suspension === undefined ? 'Ready' : 'Suspended'
   if (failure.stage === 'Placed') return 'Pending'
   return FAILED.has(failure.reason) ? 'Failed' : 'Provisioning'
 }

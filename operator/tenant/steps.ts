@@ -15,9 +15,10 @@ import {
 } from '../postgres/statements.ts'
 import type { Home } from '../routing/build.ts'
 import { keepDatabase, makeDatabase, removeDatabase } from './database.ts'
-import { homeInStatus, shardOf } from './home.ts'
+import { homeInStatus, shardOf, type Tenant } from './home.ts'
 import type { TenantWorld } from './observe.ts'
 import type { DatabaseStep, Failure } from './plan.ts'
+import { describeRemoval, proveGone } from './removal.ts'
 import type { Target, TenantTools } from './target.ts'
 
 /** A step that failed, and how a condition tells it. */
@@ -36,8 +37,9 @@ export async function takeSteps(
   for (const step of steps) {
     try {
       await ACTIONS[isolation][step.kind](target, step)
+      if (step.kind === 'drop') await proveGone(target, isolation)
     } catch (cause) {
-      return { step, failure: describe(step, target.shard, cause) }
+      return { step, failure: describe(world.tenant, step, target.shard, cause) }
     }
   }
   return undefined
@@ -89,7 +91,8 @@ const DATABASE: Record<DatabaseStep['kind'], Action> = {
 
 const ACTIONS: Record<Isolation, Record<DatabaseStep['kind'], Action>> = { row: ROW, schema: SCHEMA, database: DATABASE }
 
-function describe(step: DatabaseStep, shard: string, cause: unknown): Failure {
+function describe(tenant: Tenant, step: DatabaseStep, shard: string, cause: unknown): Failure {
+  if (step.kind === 'retain' || step.kind === 'drop') return describeRemoval(tenant, step, shard, cause)
   if (cause instanceof OperatorError)
     return { stage: 'Provisioned', reason: 'ShardUnreachable', message: `Shard ${shard}: ${cause.message}`, cause }
   if (step.kind === 'migrate') {

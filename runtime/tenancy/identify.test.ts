@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { Route } from '../../config/routing.ts'
 import { buildRoute } from '../../test/builders/routing.ts'
 import { buildTable } from '../routing/table.ts'
 import { type Claims, type Identity, identify } from './identify.ts'
@@ -8,8 +9,15 @@ const globex = buildRoute({ id: 'globex', keys: [{ name: 'web', sha256: 'b'.repe
 const table = buildTable([{ version: 1, shards: {}, tenants: [acme, globex] }], new Map(), new Map())
 
 const acmeKey = acme.keys[0]?.sha256
-const ask = (claims: Partial<Claims>): Identity =>
-  identify({ keyHash: undefined, host: undefined, tenantId: undefined, ...claims }, table, 'tenantry.test', (left, right) => left === right)
+const NOW = Date.parse('2026-01-01T00:00:00Z')
+const ask = (claims: Partial<Claims>, directory = table): Identity =>
+  identify(
+    { keyHash: undefined, host: undefined, tenantId: undefined, ...claims },
+    directory,
+    'tenantry.test',
+    (left, right) => left === right,
+    NOW,
+  )
 
 const accepted: Identity = { kind: 'tenant', route: acme, key: 'web' }
 
@@ -52,5 +60,20 @@ describe('a key decides, host and header narrow', () => {
   test('a host alone opens nothing, and an unknown key is unknown on every host', () => {
     expect(ask({ host: 'acme.tenantry.test' })).toEqual({ kind: 'no-credential' })
     expect(ask({ keyHash: 'c'.repeat(64), host: 'acme.tenantry.test' })).toEqual({ kind: 'unknown-key' })
+  })
+})
+
+describe('TI-08: a suspended tenant', () => {
+  test.each<[string, Partial<Route>, Identity['kind']]>([
+    ['is suspended by its owner', { state: 'suspended' }, 'suspended'],
+    ['is suspended by its owner before its end', { state: 'suspended', subscriptionEndsAt: '2026-01-01T00:00:01.000Z' }, 'suspended'],
+    ['was served until now', { subscriptionEndsAt: '2026-01-01T00:00:00.000Z' }, 'suspended'],
+    ['is served a millisecond longer', { subscriptionEndsAt: '2026-01-01T00:00:00.001Z' }, 'tenant'],
+  ])('%s', (_, changes, kind) => {
+    const suspended = buildTable([{ version: 1, shards: {}, tenants: [{ ...acme, ...changes }, globex] }], new Map(), new Map())
+    expect(ask({ keyHash: acmeKey }, suspended).kind).toBe(kind)
+    expect(ask({ keyHash: acmeKey, tenantId: 'globex' }, suspended)).toEqual({ kind: 'conflict' })
+    expect(ask({ keyHash: globex.keys[0]?.sha256 }, suspended).kind).toBe('tenant')
+    expect(ask({ keyHash: 'c'.repeat(64), host: 'acme.tenantry.test' }, suspended)).toEqual({ kind: 'unknown-key' })
   })
 })

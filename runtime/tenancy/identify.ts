@@ -24,24 +24,32 @@ export type Identity =
   | { kind: 'unknown-key' }
   | { kind: 'unknown-host' }
   | { kind: 'conflict' }
+  | { kind: 'suspended' }
 
 /**
  * Works out the tenant. The key decides; the host name and `X-Tenant-ID` only narrow: one that names another tenant, or a tenant
- * that is not known, is a conflict and opens nothing. `equal` compares two hashes in a time that does not depend on them.
+ * that is not known, is a conflict and opens nothing. Only who has the key is told that a tenant is suspended. `equal` compares two hashes
+ * in a time that does not depend on them; `now` is in milliseconds since 1970.
  */
 export function identify(
   claims: Claims,
   directory: Directory,
   baseDomain: string,
   equal: (left: string, right: string) => boolean,
+  now: number,
 ): Identity {
   if (claims.keyHash === undefined) return { kind: 'no-credential' }
   const known = directory.byKey.get(claims.keyHash)
   if (known === undefined || !equal(known.sha256, claims.keyHash)) return { kind: 'unknown-key' }
   if (claims.tenantId !== undefined && claims.tenantId !== known.route.id) return { kind: 'conflict' }
   const named = namedBy(claims.host, directory, baseDomain)
-  if (named === 'nobody' || named === known.route) return { kind: 'tenant', route: known.route, key: known.name }
-  return { kind: named === 'unknown' ? 'unknown-host' : 'conflict' }
+  if (named !== 'nobody' && named !== known.route) return { kind: named === 'unknown' ? 'unknown-host' : 'conflict' }
+  return isSuspended(known.route, now) ? { kind: 'suspended' } : { kind: 'tenant', route: known.route, key: known.name }
+}
+
+/** The end that stands in the route holds by this replica's own clock, whether or not the operator has said so since. */
+function isSuspended({ state, subscriptionEndsAt }: Route, now: number): boolean {
+  return state === 'suspended' || (subscriptionEndsAt !== undefined && Date.parse(subscriptionEndsAt) <= now)
 }
 
 /**

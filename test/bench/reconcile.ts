@@ -74,7 +74,14 @@ async function applyTenants({ kubeconfig }: Platform, prefix: string): Promise<n
 }
 
 function createOne(client: Client, name: string): Promise<unknown> {
-  const spec = { isolation: 'schema', shardRef: { name: 'shard-a' }, apiKeys: [{ name: 'main' }], deletionPolicy: 'Delete' } as const
+  const spec = {
+    isolation: 'schema',
+    shardRef: { name: 'shard-a' },
+    apiKeys: [{ name: 'main' }],
+    deletionPolicy: 'Delete',
+    suspended: false,
+    deletionProtection: false,
+  } as const
   return client.create(TENANTS, NAMESPACE, { metadata: { name }, spec: { ...spec, apiKeys: [...spec.apiKeys] } })
 }
 

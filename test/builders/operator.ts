@@ -13,10 +13,10 @@ export type RunningOperator = {
   kill: () => Promise<void>
 }
 
-/** Makes Shards and Tenants known to the API server; any number of tests may do so at once. */
+/** Makes Shards and Tenants, and the policy that protects them, known to the API server; any number of tests may do so at once. */
 export async function installCrds(): Promise<void> {
   const names = ['shards.tenantry.dev', 'tenants.tenantry.dev']
-  await kubectl(['apply', '--server-side', '--force-conflicts', '-f', 'crds/shard.yaml', '-f', 'crds/tenant.yaml'])
+  await kubectl(['apply', '--server-side', '--force-conflicts', '-f', 'crds/'])
   await kubectl(['wait', '--for=condition=Established', '--timeout=30s', ...names.map((name) => `crd/${name}`)])
   // Established is said before the kind is served: the first call waits for it.
   for (const name of names) await kubectl(['get', name, '--all-namespaces'])

@@ -57,7 +57,13 @@ export class Provisioner {
     const physical = physicalNames(isolation, names, uid)
     await this.#make(isolation, { uid, namespace: 'test', name: id, epoch: 1 }, physical)
     const home = { shard, isolation, ...physical, epoch: 1, schemaVersion: latest(migrations.tenant) }
-    return { id, uid, route: buildRoute({ id, uid, home, hosts: [], keys: [] }), caller: 'test', requestId: 'test' }
+    return {
+      id,
+      uid,
+      route: buildRoute({ id, uid, home, state: { state: 'active' }, hosts: [], keys: [] }),
+      caller: 'test',
+      requestId: 'test',
+    }
   }
 
   async #make(isolation: Isolation, identity: TenantIdentity, physical: Physical): Promise<void> {

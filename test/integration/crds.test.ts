@@ -1,11 +1,12 @@
 import { readFile } from 'node:fs/promises'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { parse } from 'yaml'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
 import { installCrds } from '../builders/operator.ts'
 import { shardManifest, shardSpec } from '../builders/shard.ts'
 import { tenantManifest } from '../builders/tenant.ts'
 
+const PATIENCE = { timeout: 40_000, interval: 100 }
 let namespace: string
 
 beforeAll(async () => {
@@ -63,6 +64,22 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
   ['isolation', tenant({ isolation: 'database' }), tenant({ isolation: 'server' }), /supported values: "row", "schema", "database"/],
   ['isolations', shard({ isolations: ['row'] }), shard({ isolations: [] }), /at least 1 items/],
   ['deletionPolicy', tenant({ deletionPolicy: 'Delete' }), tenant({ deletionPolicy: 'Drop' }), /supported values: "Retain", "Delete"/],
+  ['suspended', tenant({ suspended: true }), tenant({ suspended: 'yes' }), /must be of type boolean/],
+  [
+    'subscriptionEndsAt',
+    tenant({ subscriptionEndsAt: '2027-01-31T00:00:00+01:00' }),
+    tenant({ subscriptionEndsAt: '1999-01-31T00:00:00Z' }),
+    /RFC 3339 from the year 2000 on, such as/,
+  ],
+  ...['tomorrow', '2027-01-31', '2027-01-31T00:00:00', '2027-01-31T00:00:00,5Z', '2027-01-31T00:00:00+99:99'].map(
+    (end): [string, object, object, RegExp] => [
+      `subscriptionEndsAt, not ${end}`,
+      tenant({ subscriptionEndsAt: '2027-01-31T00:00:00.5Z' }),
+      tenant({ subscriptionEndsAt: end }),
+      /subscriptionEndsAt/,
+    ],
+  ),
+  ['deletionProtection', tenant({ deletionProtection: true }), tenant({ deletionProtection: 1 }), /must be of type boolean/],
   ['Shard name', shardManifest('shard-a', shardSpec('x')), shardManifest('shard.a', shardSpec('x')), /DNS label of at most 63/],
   ['host', at({ host: '10.0.0.1' }), at({ host: 'postgres://db' }), /without scheme, port or path/],
   ['port', at({ port: 65_535 }), at({ port: 65_536 }), /less than or equal to 65535/],
@@ -123,6 +140,39 @@ describe('K8-05: rules about changes', () => {
   })
 })
 
+describe('K8-05: a Tenant that is protected', () => {
+  const create = (name: string, deletionProtection: boolean, where = namespace) =>
+    kubectl(['apply', '-n', where, '-f', '-'], JSON.stringify(tenantManifest(name, { deletionProtection })))
+  const list = async (where: string) => JSON.parse(await kubectl(['get', 'tenants', '-n', where, '-o', 'json'])).items
+
+  test('is not deleted, by name or with all others, until it says so itself; the refusal says how', async () => {
+    const where = await createNamespace()
+    await create('open', false, where)
+    await create('shut', true, where)
+    await kubectl(['delete', 'tenant', 'open', '-n', where])
+    const how = `kubectl patch tenant shut -n ${where} --type merge -p '{"spec":{"deletionProtection":false}}'`
+    const refused = (...args: string[]) => kubectl(['delete', ...args, '-n', where]).then(String, (error: Error) => error.message)
+    expect(await refused('tenant', 'shut')).toContain(how)
+    expect(await refused('--raw', `/apis/tenantry.dev/v1alpha1/namespaces/${where}/tenants`)).toContain('is protected from deletion')
+    expect((await list(where)).map(({ metadata }: { metadata: { deletionTimestamp?: string } }) => metadata.deletionTimestamp)).toEqual([
+      undefined,
+    ])
+    await kubectl(['patch', 'tenant', 'shut', '-n', where, '--type', 'merge', '-p', '{"spec":{"deletionProtection":false}}'])
+    await kubectl(['delete', 'tenant', 'shut', '-n', where])
+  })
+
+  test.skipIf(!inject('kubernetes').garbageCollection)('holds its namespace, which goes once the protection is off', async () => {
+    const where = await createNamespace()
+    await create('shut', true, where)
+    await kubectl(['delete', 'namespace', where, '--wait=false'])
+    const conditions = async () => JSON.parse(await kubectl(['get', 'namespace', where, '-o', 'json'])).status.conditions ?? []
+    await vi.waitFor(async () => expect(JSON.stringify(await conditions())).toContain('is protected from deletion'), PATIENCE)
+    expect((await list(where))[0].metadata.deletionTimestamp).toBeUndefined()
+    await kubectl(['patch', 'tenant', 'shut', '-n', where, '--type', 'merge', '-p', '{"spec":{"deletionProtection":false}}'])
+    await kubectl(['wait', '--for=delete', `namespace/${where}`, '--timeout=60s'])
+  })
+})
+
 test.each(['shard', 'tenant'])('K8-07: every field of %s.yaml has a description', async (kind) => {
   const crd = parse(await readFile(`crds/${kind}.yaml`, 'utf8'))
   expect(undescribed(crd.spec.versions[0].schema.openAPIV3Schema, kind)).toEqual([])
@@ -135,7 +185,9 @@ test('short name, category and defaults', async () => {
   )
   expect(JSON.parse(await kubectl(['get', 'tn', 'bare', '-n', namespace, '-o', 'json'])).spec).toEqual({
     deletionPolicy: 'Retain',
+    deletionProtection: false,
     isolation: 'schema',
+    suspended: false,
   })
   expect(await kubectl(['get', 'tenantry', '-n', namespace])).toContain('bare')
 })

@@ -1,0 +1,16 @@
+import type { Route } from '../../config/routing.ts'
+import type { Secret } from '../kubernetes/object.ts'
+import { buildRoute } from '../routing/build.ts'
+import { homeInStatus, type Tenant } from './home.ts'
+import { readKey, routeKeys } from './keys.ts'
+import { routeState } from './subscription.ts'
+
+/** The route of a tenant that stands, out of what the cluster knows alone; none of one that is to be deleted. */
+export function routeInStatus(tenant: Tenant, secrets: readonly Secret[], now: number): Route[] {
+  const { name: id, uid, deletionTimestamp } = tenant.metadata
+  const home = homeInStatus(tenant)
+  if (home === undefined || deletionTimestamp !== undefined) return []
+  const wanted = new Set(tenant.spec.apiKeys?.map((key) => key.name))
+  const keys = secrets.flatMap((secret) => readKey(secret, uid) ?? []).filter((key) => wanted.has(key.name))
+  return [buildRoute({ id, uid, home, state: routeState(tenant.spec, now), hosts: tenant.spec.hosts ?? [], keys: routeKeys(keys, now) })]
+}
