@@ -2,6 +2,7 @@ import type { Isolation } from '../../crds/tenant.ts'
 import type { Database } from './connect.ts'
 import { type Physical, physicalNames, ROWS_SCHEMA, type ShardNames } from './names.ts'
 import { neighboursOf } from './neighbours.ts'
+import { OPEN_TABLE } from './rows.ts'
 
 type Reader = Pick<Database, 'query'>
 
@@ -31,7 +32,7 @@ export type DatabaseFacts = {
   version: number
   /** The last migration of the tables that tenants share. */
   rowsVersion: number
-  /** The runtime may take the role of the shared tables, and each of those is behind forced row-level security. */
+  /** The runtime may take the role of the shared tables, and each of those is behind forced row-level security and its one policy. */
   rowsSecure: boolean
   /** The last migration of the synthetic neighbours; 0 when one is missing. */
   neighboursVersion: number
@@ -130,8 +131,7 @@ const DATABASE_FACTS = `
          (SELECT pg_catalog.shobj_description(x.oid, 'pg_database') FROM pg_catalog.pg_database x WHERE x.datname = $5) AS "templateMark",
          coalesce((SELECT pg_catalog.pg_has_role(g.oid, r.oid, 'SET') FROM pg_catalog.pg_roles g, pg_catalog.pg_roles r WHERE g.rolname = $1 AND r.rolname = $4), false)
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = pg_catalog.to_regnamespace('${ROWS_SCHEMA}') AND c.relkind IN ('r', 'p')
-                              AND NOT (c.relrowsecurity AND c.relforcerowsecurity
-                                       AND EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid AND p.polname = 'tenant'))) AS "rowsSecure",
+                              AND ${OPEN_TABLE}) AS "rowsSecure",
          pg_catalog.to_regclass('tenantry.database_migrations') IS NOT NULL AS migrated,
          pg_catalog.to_regclass('tenantry.row_migrations') IS NOT NULL AS "withRows"
     FROM pg_catalog.pg_database d, pg_catalog.pg_roles me

@@ -3,7 +3,9 @@ import type { Migration } from './migrations.ts'
 import { OWN_SCHEMA, type Physical, type ShardNames } from './names.ts'
 import {
   applyMigration,
+  block,
   closeToPublic,
+  exists,
   lockTenant,
   loginSettings,
   migrateDatabase,
@@ -43,7 +45,7 @@ export function announceDatabase({ uid, namespace, name: id, epoch }: TenantIden
 INSERT INTO tenantry.tenants (uid, namespace, name, isolation, database_name, schema_name, role_name, epoch, made_at)
 VALUES (${text(uid)}, ${text(namespace)}, ${text(id)}, 'database', ${text(database)}, ${text(schema)}, ${text(role)}, ${epoch}, NULL)
 ON CONFLICT (uid) DO NOTHING;
-DO $$ BEGIN IF to_regrole(${text(role)}) IS NULL THEN CREATE ROLE ${name(role)} NOLOGIN; END IF; END $$;`
+${block(`IF NOT (${exists(role)}) THEN CREATE ROLE ${name(role)} NOLOGIN; END IF;`)}`
 }
 
 /** Copies the template, which no transaction can hold. Nobody can connect until it is closed to PUBLIC. */
@@ -94,11 +96,11 @@ UPDATE tenantry.tenants SET made_at = coalesce(made_at, now()), retained_at = NU
 /** Keeps a database and shuts its login out, connections that are open included. */
 export function retainDatabase(uid: string, { database, role }: Physical): string {
   return `${retainRecord(uid)}
-DO $$ BEGIN IF to_regrole(${text(role)}) IS NOT NULL THEN
+${block(`IF ${exists(role)} THEN
   ALTER ROLE ${name(role)} NOLOGIN PASSWORD NULL;
   GRANT ${name(role)} TO CURRENT_USER WITH INHERIT TRUE, SET TRUE;
   IF EXISTS (SELECT FROM pg_database WHERE datname = ${text(database)}) THEN REVOKE CONNECT ON DATABASE ${name(database)} FROM ${name(role)}; END IF;
-END IF; END $$;
+END IF;`)}
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ${text(role)};`
 }
 
@@ -109,6 +111,6 @@ export function dropDatabase({ database }: Physical): string {
 
 /** Removes what is left of a tenant whose database is gone. */
 export function forgetDatabase(uid: string, { role }: Physical): string {
-  return `DO $$ BEGIN IF to_regrole(${text(role)}) IS NOT NULL THEN DROP OWNED BY ${name(role)} CASCADE; DROP ROLE ${name(role)}; END IF; END $$;
+  return `${block(`IF ${exists(role)} THEN DROP OWNED BY ${name(role)} CASCADE; DROP ROLE ${name(role)}; END IF;`)}
 DELETE FROM tenantry.tenants WHERE uid = ${text(uid)};`
 }

@@ -1,13 +1,14 @@
 import { escapeIdentifier as name, escapeLiteral as text } from 'pg'
 import type { Physical } from './names.ts'
+import { block } from './statements.ts'
 
 /**
  * Takes away what gives others a way in, or the tenant's role too much: rights on its schema, memberships, attributes, policies that were
  * added. Each for itself: what this login may not take away is left, and found again. Views and functions stay: they are somebody's work.
  */
 export function repairWall({ schema, role }: Physical, runtime: string, shared: boolean): string {
-  return `DO $tenantry$ DECLARE action text; BEGIN
-  FOR action IN
+  return block(
+    `FOR action IN
     SELECT format('REVOKE ALL ON SCHEMA %I FROM %s', n.nspname, coalesce(quote_ident(other.rolname), 'PUBLIC'))
       FROM pg_namespace n, LATERAL aclexplode(n.nspacl) x LEFT JOIN pg_roles other ON other.oid = x.grantee
      WHERE n.nspname = ${text(schema)} AND (x.grantee = 0 OR other.rolname NOT IN (${text(role)}, current_user))
@@ -27,6 +28,7 @@ export function repairWall({ schema, role }: Physical, runtime: string, shared: 
      WHERE ${shared} AND c.relnamespace = to_regnamespace(${text(name(schema))}) AND p.polname <> 'tenant'
   LOOP
     BEGIN EXECUTE action; EXCEPTION WHEN OTHERS THEN NULL; END;
-  END LOOP;
-END $tenantry$;`
+  END LOOP;`,
+    'action text;',
+  )
 }

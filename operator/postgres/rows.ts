@@ -17,17 +17,29 @@ INSERT INTO tenantry.row_migrations (version, name) VALUES (${version}, ${text(t
 }
 
 /**
- * Puts every shared table behind row-level security, its owner too, and puts back what of it is missing. The policy is one for all commands:
- * rows of the tenant that the transaction names, and none where it names none.
+ * In SQL, true of a shared table `c` that lets anybody past: row-level security off or not forced, or anything but one policy for all commands
+ * and roles that goes by the tenant. Policies add up, so that a second one opens what the first closes. The expression is not compared word
+ * for word, since each Postgres prints it its own way.
+ */
+export const OPEN_TABLE = `NOT (c.relrowsecurity AND c.relforcerowsecurity
+  AND (SELECT count(*) FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid) = 1
+  AND EXISTS (SELECT FROM pg_catalog.pg_policy p, pg_catalog.pg_get_expr(p.polqual, c.oid) printed
+               WHERE p.polrelid = c.oid AND p.polname = 'tenant' AND p.polpermissive AND p.polcmd = '*' AND p.polroles = '{0}'
+                 AND printed LIKE '%tenant_id = %app.tenant_id%' AND printed !~* '\\mor\\M' AND pg_catalog.pg_get_expr(p.polwithcheck, c.oid) = printed))`
+
+/**
+ * Puts every shared table behind row-level security, its owner too, and puts back what of it is missing or was changed. The policy is one for
+ * all commands: rows of the tenant that the transaction names, and none where it names none.
  */
 export function secureTables(): string {
-  return `DO $$ DECLARE shared record; rule text := ${text(RULE)}; BEGIN
-  FOR shared IN SELECT c.oid::regclass AS name, EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = 'tenant') AS ruled
-                FROM pg_class c WHERE c.relnamespace = '${ROWS_SCHEMA}'::regnamespace AND c.relkind IN ('r', 'p') LOOP
+  return `DO $$ DECLARE shared record; other name; rule text := ${text(RULE)}; BEGIN
+  FOR shared IN SELECT c.oid, c.oid::regclass AS name FROM pg_catalog.pg_class c
+                WHERE c.relnamespace = '${ROWS_SCHEMA}'::regnamespace AND c.relkind IN ('r', 'p') AND ${OPEN_TABLE} LOOP
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', shared.name);
-    IF NOT shared.ruled THEN
-      EXECUTE format('CREATE POLICY tenant ON %s USING (%s) WITH CHECK (%s)', shared.name, rule, rule);
-    END IF;
+    FOR other IN SELECT polname FROM pg_catalog.pg_policy WHERE polrelid = shared.oid LOOP
+      EXECUTE format('DROP POLICY %I ON %s', other, shared.name);
+    END LOOP;
+    EXECUTE format('CREATE POLICY tenant ON %s USING (%s) WITH CHECK (%s)', shared.name, rule, rule);
   END LOOP;
 END $$;`
 }
@@ -54,8 +66,8 @@ export function dropRowTenant(uid: string): string {
 SELECT set_config('app.tenant_id', ${text(uid)}, true);
 DO $$ DECLARE shared regclass; remaining bigint; BEGIN
   FOR shared IN SELECT c.oid FROM pg_class c WHERE c.relnamespace = '${ROWS_SCHEMA}'::regnamespace AND c.relkind IN ('r', 'p') LOOP
-    EXECUTE format('DELETE FROM %s WHERE tenant_id = %L', shared, ${text(uid)});
-    EXECUTE format('SELECT count(*) FROM %s WHERE tenant_id = %L', shared, ${text(uid)}) INTO remaining;
+    EXECUTE format('DELETE FROM %s WHERE tenant_id = %L', shared, current_setting('app.tenant_id'));
+    EXECUTE format('SELECT count(*) FROM %s WHERE tenant_id = %L', shared, current_setting('app.tenant_id')) INTO remaining;
     IF remaining > 0 THEN RAISE EXCEPTION '% rows are left in %', remaining, shared; END IF;
   END LOOP;
 END $$;

@@ -139,19 +139,31 @@ UPDATE tenantry.tenants SET retained_at = coalesce(retained_at, now()) WHERE uid
 /** Keeps a tenant's data and locks the runtime out of it. */
 export function retainTenant({ runtime }: ShardNames, uid: string, physical: string): string {
   return `${retainRecord(uid)}
-DO $$ BEGIN IF to_regrole(${text(physical)}) IS NOT NULL THEN REVOKE ${name(physical)} FROM ${name(runtime)}; END IF; END $$;`
+${block(`IF ${exists(physical)} THEN REVOKE ${name(physical)} FROM ${name(runtime)}; END IF;`)}`
 }
 
 /** Removes everything of a tenant. The role must be taken before what it was granted can be dropped (Postgres 16 and later). */
 export function dropTenant(uid: string, schema: string, role: string): string {
   return `${lockTenant(uid)}
 DROP SCHEMA IF EXISTS ${name(schema)} CASCADE;
-DO $$ BEGIN IF to_regrole(${text(role)}) IS NOT NULL THEN
+${block(`IF ${exists(role)} THEN
   GRANT ${name(role)} TO CURRENT_USER WITH INHERIT TRUE, SET TRUE;
   DROP OWNED BY ${name(role)} CASCADE;
   DROP ROLE ${name(role)};
-END IF; END $$;
+END IF;`)}
 DELETE FROM tenantry.tenants WHERE uid = ${text(uid)};`
+}
+
+/** Statements that decide as they go. The quote around them is one that they do not hold themselves: a name may hold any. */
+export function block(body: string, declarations = ''): string {
+  let quote = '$$'
+  for (let number = 0; body.includes(quote); number++) quote = `$q${number}$`
+  return `DO ${quote} ${declarations === '' ? '' : `DECLARE ${declarations} `}BEGIN ${body} END ${quote};`
+}
+
+/** In SQL, true when there is a role of that name. `to_regrole` reads it as SQL does: without quotes it would not find upper case. */
+export function exists(role: string): string {
+  return `to_regrole(${text(name(role))}) IS NOT NULL`
 }
 
 /** Lets nobody else make, change or end this tenant until the transaction is over. */

@@ -2,6 +2,7 @@ import { escapeIdentifier as name, escapeLiteral as text } from 'pg'
 import type { Isolation } from '../../crds/tenant.ts'
 import { type Physical, ROWS_SCHEMA, tenantName } from './names.ts'
 import type { Neighbours } from './neighbours.ts'
+import { block } from './statements.ts'
 
 /**
  * One attempt to get at what is a neighbour's. `rows` counts what it reached, and must be refused or count nothing; `command` must be
@@ -27,9 +28,8 @@ export function attemptsOf(isolation: Isolation, uid: string, neighbours: Neighb
  */
 export function tryAll({ role }: Physical, uid: string, attempts: readonly Attempt[]): string {
   const list = attempts.map(({ name: title, kind, sql }) => `(${text(title)}, ${text(kind)}, ${text(sql)})`)
-  return `SELECT set_config('role', ${text(role)}, true), set_config('app.tenant_id', ${text(uid)}, true), set_config('lock_timeout', '1s', true);
-DO $tenantry$ DECLARE reached text[] := '{}'; unclear text[] := '{}'; attempt record; found bigint; BEGIN
-  FOR attempt IN SELECT * FROM (VALUES ${list.join(', ')}) AS v (title, kind, statement) LOOP
+  const tries = block(
+    `FOR attempt IN SELECT * FROM (VALUES ${list.join(', ')}) AS v (title, kind, statement) LOOP
     BEGIN
       IF attempt.kind = 'rows' THEN EXECUTE attempt.statement INTO found; ELSE EXECUTE attempt.statement; found := 1; END IF;
       IF found > 0 THEN reached := reached || attempt.title; END IF;
@@ -38,8 +38,11 @@ DO $tenantry$ DECLARE reached text[] := '{}'; unclear text[] := '{}'; attempt re
       WHEN OTHERS THEN unclear := unclear || (attempt.title || ' ' || SQLSTATE);
     END;
   END LOOP;
-  PERFORM set_config('app.tried', json_build_object('attempts', ${attempts.length}, 'reached', reached, 'unclear', unclear)::text, true);
-END $tenantry$;
+  PERFORM set_config('app.tried', json_build_object('attempts', ${attempts.length}, 'reached', reached, 'unclear', unclear)::text, true);`,
+    "reached text[] := '{}'; unclear text[] := '{}'; attempt record; found bigint;",
+  )
+  return `SELECT set_config('role', ${text(role)}, true), set_config('app.tenant_id', ${text(uid)}, true), set_config('lock_timeout', '1s', true);
+${tries}
 SELECT current_setting('app.tried') AS tried;
 ROLLBACK;`
 }

@@ -28,14 +28,21 @@ const TOO_SLOW = ['57014', '55P03', '25P03', '25P04', '40P01']
 /** The role or schema is not there, or no longer ours: the tenant is being moved or removed, and routing will say so. */
 const GONE = ['22023', '42501', '3F000', '42P01']
 
-/** True for what says that the Shard itself is away. A connection that ended does not: the attempt at the next one will tell. */
+/** The server has answered, and does not let this login in, or not so often. */
+const NOT_LET_IN = ['28000', '28P01', '3D000', '42501', '53300']
+
+/**
+ * True for what says that the Shard itself is away. A connection that ended does not: the attempt at the next one will tell. Nor does a login
+ * that is refused: it may be that of one tenant, and all others of the Shard stand behind the same breaker.
+ */
 export function isAway(error: unknown): boolean {
-  return error instanceof Unreachable || error instanceof DeadlineExceeded
+  if (error instanceof Unreachable) return !(error.cause instanceof DatabaseError && NOT_LET_IN.includes(error.cause.code ?? ''))
+  return error instanceof DeadlineExceeded
 }
 
 /** True for what another attempt may not meet, and false for all that a living server has answered to the work itself. */
 function isUnavailable(error: unknown): boolean {
-  if (isAway(error) || error instanceof ConnectionLost) return true
+  if (isAway(error) || error instanceof Unreachable || error instanceof ConnectionLost) return true
   return error instanceof DatabaseError && error.code !== undefined && (UNAVAILABLE.includes(error.code) || error.code.startsWith('08'))
 }
 

@@ -1,103 +1,106 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { Client, escapeIdentifier } from 'pg'
+import { type Client, escapeIdentifier } from 'pg'
 import type { Credentials, ShardEndpoint } from '../../config/routing.ts'
-import { latest, type Migration, readMigrations } from '../../operator/postgres/migrations.ts'
-import { type ShardNames, shardNames, tenantName } from '../../operator/postgres/names.ts'
+import type { Isolation } from '../../crds/tenant.ts'
+import { readMigrations } from '../../operator/postgres/migrations.ts'
+import { type ShardNames, shardNames } from '../../operator/postgres/names.ts'
+import { grantRows, migrateRows, secureTables } from '../../operator/postgres/rows.ts'
 import { scramVerifier } from '../../operator/postgres/scram.ts'
 import {
   closeToPublic,
   createDatabase as createDatabaseText,
   createRoles,
-  createTenant,
   grantLogin,
   migrateDatabase,
   setVerifier,
 } from '../../operator/postgres/statements.ts'
-import { buildRoute } from '../../operator/routing/build.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
-
-/** How to reach a server as the login that provisions. */
-export type Server = { host: string; port: number; adminUser: string; adminPassword: string; superuserUrl: string }
+import { connectAsSuperuser, connectTo, Provisioner, type Server, takeRole } from './provision.ts'
 
 /** A database laid out as a Shard's is, for one test file. */
 export type TestDatabase = {
   name: string
+  names: ShardNames
   /** The Shard it stands for. */
   shard: string
   endpoint: ShardEndpoint
   /** The runtime's login. */
   credentials: Credentials
+  /** The login of a tenant with a database of its own, by its role. */
+  login: (role: string) => Credentials | undefined
   /** A connection as the admin login, which sees the heads but no tenant's rows. */
   admin: Client
-  /** A new tenant with schema, role, head and all tables. */
-  tenant: (id?: string) => Promise<TenantContext>
-  /** Takes the role of the tenant and gives what the statement finds. */
+  /** The same to where the tenant's tables are. */
+  adminOf: (tenant: TenantContext) => Promise<Client>
+  /** A new tenant with all its isolation asks for; with a schema unless told otherwise. */
+  tenant: (id?: string, isolation?: Isolation) => Promise<TenantContext>
+  /** Takes the role of the tenant, as the runtime does, and gives what the statement finds. */
   asTenant: (tenant: TenantContext, text: string, values?: unknown[]) => Promise<Record<string, unknown>[]>
   drop: () => Promise<void>
 }
 
+/** The three ways to keep tenants apart, for tests that must hold in each. */
+export const ISOLATIONS = ['row', 'schema', 'database'] as const satisfies readonly Isolation[]
+
 const MIGRATIONS = join(import.meta.dirname, '..', '..', 'config', 'migrations')
 
-/** Makes a database with the runtime's login and the tables all tenants share, by the operator's own statements. */
+/** Makes a database with the runtime's login and the tables tenants share, by the operator's own statements. */
 export async function createDatabase(server: Server, shard = 'shard-a'): Promise<TestDatabase> {
   const names = shardNames(`test_${randomBytes(6).toString('hex')}`)
   const { database, login } = names
   const credentials = { username: login, password: randomBytes(12).toString('hex') }
   const migrations = await readMigrations(MIGRATIONS)
-  const postgres = await connect(server, 'postgres')
+  await makeEmpty(server, names, credentials.password)
+  const admin = await connectTo(server, database)
   for (const statement of [
-    createDatabaseText(names),
-    createRoles(names, []),
-    setVerifier(names, await scramVerifier(credentials.password)),
+    closeToPublic(names),
+    grantLogin(names),
+    ...migrations.database.map((one) => migrateDatabase(names, one)),
+    ...migrations.tenant.map((one) => migrateRows(names, one)),
+    `${grantRows(names)}\n${secureTables()}`,
+    takeRole(names.rows),
   ])
-    await postgres.query(statement)
-  await postgres.end()
-  const admin = await connect(server, database)
-  for (const statement of [closeToPublic(names), grantLogin(names), ...migrations.database.map((one) => migrateDatabase(names, one))])
     await admin.query(statement)
+  const provisioner = new Provisioner({ server, shard, names, migrations, admin })
+  const admins = new Map<string, Promise<Client>>([[database, Promise.resolve(admin)]])
+  const adminOf = ({ route }: TenantContext) => {
+    const known = admins.get(route.database) ?? connectTo(server, route.database)
+    admins.set(route.database, known)
+    return known
+  }
   return {
     name: database,
+    names,
     shard,
     endpoint: { host: server.host, port: server.port, database, tls: 'disable' },
     credentials,
+    login: (role) => provisioner.login(role),
     admin,
-    tenant: (id = 'acme') => provision(admin, names, migrations.tenant, { id, shard }),
-    asTenant: (tenant, text, values) => asTenant(admin, tenant, text, values),
+    adminOf,
+    tenant: (id = 'acme', isolation = 'schema') => provisioner.tenant(id, isolation),
+    asTenant: async (tenant, text, values) => asTenant(await adminOf(tenant), tenant, text, values),
     drop: async () => {
-      await admin.end()
-      await dropDatabase(server, database)
+      for (const client of await Promise.all(admins.values())) await client.end()
+      await dropDatabases(server, [...provisioner.databases, database])
     },
   }
 }
 
-async function provision(
-  admin: Client,
-  names: ShardNames,
-  migrations: readonly Migration[],
-  { id, shard }: { id: string; shard: string },
-): Promise<TenantContext> {
-  const uid = randomUUID()
-  const physical = tenantName(uid)
-  await admin.query(createTenant(names, { uid, namespace: 'test', name: id, epoch: 1 }, migrations))
-  await admin.query(`GRANT ${escapeIdentifier(physical)} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE`)
-  const home = { shard, isolation: 'schema', database: names.database, schema: physical, role: physical, epoch: 1 } as const
-  const route = buildRoute({
-    id,
-    uid,
-    home: { ...home, schemaVersion: latest(migrations) },
-    state: { state: 'active' },
-    hosts: [],
-    keys: [],
-  })
-  return { id, uid, route, caller: 'test', requestId: 'test' }
+async function makeEmpty(server: Server, names: ShardNames, password: string): Promise<void> {
+  const postgres = await connectTo(server, 'postgres')
+  for (const statement of [createDatabaseText(names), createRoles(names, []), setVerifier(names, await scramVerifier(password))])
+    await postgres.query(statement)
+  await postgres.end()
 }
 
-async function asTenant(admin: Client, { route }: TenantContext, text: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
+async function asTenant(admin: Client, { uid, route }: TenantContext, text: string, values: unknown[] = []) {
+  if (route.isolation === 'database') await admin.query(takeRole(route.role))
   await admin.query('BEGIN')
   try {
-    await admin.query("SELECT set_config('role', $1, true), set_config('search_path', $2, true)", [
+    await admin.query("SELECT set_config('role', $1, true), set_config('app.tenant_id', $2, true), set_config('search_path', $3, true)", [
       route.role,
+      uid,
       escapeIdentifier(route.schema),
     ])
     return (await admin.query(text, values)).rows
@@ -106,15 +109,8 @@ async function asTenant(admin: Client, { route }: TenantContext, text: string, v
   }
 }
 
-async function dropDatabase(server: Server, name: string): Promise<void> {
-  const client = new Client({ connectionString: server.superuserUrl })
-  await client.connect()
-  await client.query(`DROP DATABASE ${escapeIdentifier(name)} WITH (FORCE)`)
+async function dropDatabases(server: Server, databases: readonly string[]): Promise<void> {
+  const client = await connectAsSuperuser(server, 'postgres')
+  for (const database of databases) await client.query(`DROP DATABASE IF EXISTS ${escapeIdentifier(database)} WITH (FORCE)`)
   await client.end()
-}
-
-async function connect(server: Server, database: string): Promise<Client> {
-  const client = new Client({ host: server.host, port: server.port, user: server.adminUser, password: server.adminPassword, database })
-  await client.connect()
-  return client
 }

@@ -17,6 +17,7 @@ export function sessionOn(database: TestDatabase, settings: Partial<SessionSetti
   return createSession({
     endpoint: (shard) => (shard === database.shard ? database.endpoint : undefined),
     credentials: () => database.credentials,
+    login: (role) => database.login(role),
     settings: { ...DEFAULT_SESSION, ...settings },
     log: silent,
   })

@@ -14,6 +14,8 @@ type Settings = {
   shard: string
   endpoint: ShardEndpoint
   credentials: Credentials
+  /** Of a tenant with a database of its own. */
+  login?: Credentials
   tenant: TenantContext
 }
 
@@ -26,6 +28,7 @@ function main(settings: Settings): void {
   const session = createSession({
     endpoint: () => settings.endpoint,
     credentials: () => settings.credentials,
+    login: () => settings.login,
     settings: DEFAULT_SESSION,
     log,
   })
@@ -44,7 +47,9 @@ function main(settings: Settings): void {
     },
     publish,
   }
-  new Relay({ session, jetstream: proxy, prefix: settings.prefix, shards: () => [settings.shard], route: () => tenant, log, pollEvery: 20 })
+  const apart = () => (tenant.route.isolation === 'database' ? [tenant] : [])
+  const shards = () => [settings.shard]
+  new Relay({ session, jetstream: proxy, prefix: settings.prefix, shards, route: () => tenant, apart, log, pollEvery: 20, sweepEvery: 20 })
 }
 
 main(JSON.parse(process.argv[2] ?? '{}'))

@@ -13,7 +13,7 @@ import type { Answer } from '../../runtime/queries/query.ts'
 import { createRead, type RowReader } from '../../runtime/queries/read.ts'
 import type { Session } from '../../runtime/shards/session.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
-import { createDatabase, type TestDatabase } from '../builders/database.ts'
+import { createDatabase, ISOLATIONS, type TestDatabase } from '../builders/database.ts'
 import { printFigure } from '../builders/figure.ts'
 import { command, sessionOn, silent } from '../builders/runtime.ts'
 import { startTcpProxy } from '../faults/tcp-proxy.ts'
@@ -93,7 +93,11 @@ async function connected(one: ReturnType<typeof replica>): Promise<void> {
   redis.disconnect()
 }
 
-describe('CA-02: a load that is held open over a write', () => {
+describe.for(ISOLATIONS)('CA-02: a load that is held open over a write, isolation %s', (isolation) => {
+  beforeAll(async () => {
+    acme = await database.tenant('acme', isolation)
+  })
+
   test('never brings the old value back, in L1, in L2 or on another replica', async () => {
     const [first, second] = [replica(), replica()]
     await Promise.all([connected(first), connected(second)])

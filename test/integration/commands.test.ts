@@ -3,7 +3,7 @@ import type { CommandBus } from '../../runtime/commands/bus.ts'
 import type { TenantryError } from '../../runtime/errors.ts'
 import type { Session } from '../../runtime/shards/session.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
-import { createDatabase, type TestDatabase } from '../builders/database.ts'
+import { createDatabase, ISOLATIONS, type TestDatabase } from '../builders/database.ts'
 import { ask, busOn, command, sessionOn } from '../builders/runtime.ts'
 
 let database: TestDatabase
@@ -46,9 +46,9 @@ async function codeOf(work: Promise<unknown>): Promise<string> {
 
 const times = (count: number) => Array.from({ length: count }, (_, index) => index)
 
-describe('tasks', () => {
+describe.for(ISOLATIONS)('tasks, isolation %s', (isolation) => {
   test('the answer of a command has the same bytes as the query of it', async () => {
-    const tenant = await database.tenant()
+    const tenant = await database.tenant('acme', isolation)
     const input = {
       title: 'quotes " \\ / \u0001 \u007f \u2028 é 🎈',
       description: 'lines\n\tand tabs',
@@ -79,7 +79,7 @@ describe('tasks', () => {
   })
 
   test('nothing to change is no event; completing twice is a conflict; what is deleted is gone', async () => {
-    const tenant = await database.tenant()
+    const tenant = await database.tenant('acme', isolation)
     const { id, body } = await command(bus(), tenant, 'CreateTask', { title: 'once' })
     expect(await command(bus(), tenant, 'UpdateTask', { id, title: 'once' })).toEqual({ id, version: 1, position: 1, body })
     await command(bus(), tenant, 'CompleteTask', { id })
@@ -91,7 +91,7 @@ describe('tasks', () => {
   })
 
   test('lists page through everything once, newest first, and filter', async () => {
-    const tenant = await database.tenant()
+    const tenant = await database.tenant('acme', isolation)
     const made = await Promise.all(
       times(23).map((index) =>
         command(bus(index), tenant, 'CreateTask', {
@@ -122,9 +122,9 @@ describe('tasks', () => {
   })
 })
 
-describe('concurrency', () => {
+describe.for(ISOLATIONS)('concurrency, isolation %s', (isolation) => {
   test('MQ-09: of 50 writers that name the version exactly one wins', async () => {
-    const tenant = await database.tenant()
+    const tenant = await database.tenant('acme', isolation)
     const { id } = await command(bus(), tenant, 'CreateTask', { title: 'start' })
     for (const version of [1, 2, 3]) {
       const codes = await Promise.all(
@@ -136,7 +136,7 @@ describe('concurrency', () => {
   })
 
   test('MQ-09: 50 writers that do not name it lose no update', async () => {
-    const tenant = await database.tenant()
+    const tenant = await database.tenant('acme', isolation)
     const { id } = await command(bus(), tenant, 'CreateTask', { title: 'start' })
     const outcomes = await Promise.all(times(50).map((index) => command(bus(index), tenant, 'UpdateTask', { id, title: `title ${index}` })))
     expect(outcomes.map(({ version }) => version).toSorted((a, b) => a - b)).toEqual(times(50).map((index) => index + 2))
@@ -145,7 +145,7 @@ describe('concurrency', () => {
   })
 
   test('positions are dense, in commit order, and what callers were told, over two replicas', async () => {
-    const tenant = await database.tenant()
+    const tenant = await database.tenant('acme', isolation)
     const outcomes = await Promise.all(times(300).map((index) => command(bus(index), tenant, 'CreateTask', { title: `task ${index}` })))
     expect(outcomes.map(({ position }) => position).toSorted((a, b) => a - b)).toEqual(times(300).map((index) => index + 1))
     const events = await database.asTenant(
@@ -161,7 +161,7 @@ describe('concurrency', () => {
   })
 
   test('one command that Postgres refuses does not take the others of its commit along', async () => {
-    const tenant = await database.tenant()
+    const tenant = await database.tenant('acme', isolation)
     const { signal } = new AbortController()
     const bad = { title: 'null \u0000 byte', description: null, priority: 'low', tags: [], dueDate: null, assignee: null }
     const codes = await Promise.all(
@@ -176,8 +176,9 @@ describe('concurrency', () => {
   })
 
   test('a writer with an old epoch is refused by the database and told to try again', async () => {
-    const tenant = await database.tenant()
-    await database.admin.query('UPDATE tenantry.head SET epoch = 2 WHERE tenant = $1', [tenant.uid])
+    const tenant = await database.tenant('acme', isolation)
+    const admin = await database.adminOf(tenant)
+    await admin.query('UPDATE tenantry.head SET epoch = 2 WHERE tenant = $1', [tenant.uid])
     const refused = await command(bus(), tenant, 'CreateTask', { title: 'late' }).catch((error) => error)
     expect(refused).toMatchObject({ code: 'shard-unavailable', retryAfter: 1 })
     expect(await database.asTenant(tenant, 'SELECT 1 FROM events UNION ALL SELECT 1 FROM tasks')).toEqual([])
@@ -186,7 +187,7 @@ describe('concurrency', () => {
   })
 
   test('a command whose caller went away before it was sent is not carried out', async () => {
-    const tenant = await database.tenant()
+    const tenant = await database.tenant('acme', isolation)
     const input = { title: 'gone', description: null, priority: 'low', tags: [], dueDate: null, assignee: null }
     const first = command(bus(), tenant, 'CreateTask', { title: 'first' })
     const controller = new AbortController()

@@ -1,8 +1,9 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
 import { startNats } from '../../config/local/servers/nats.ts'
+import type { Isolation } from '../../crds/tenant.ts'
 import { formatCloudEvent } from '../../runtime/events/cloud-event.ts'
 import { Jetstream } from '../../runtime/events/jetstream.ts'
 import { Relay } from '../../runtime/events/relay.ts'
@@ -12,7 +13,7 @@ import { tasks } from '../../runtime/features/tasks/index.ts'
 import { Projector } from '../../runtime/projections/projector.ts'
 import type { Session } from '../../runtime/shards/session.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
-import { createDatabase, type TestDatabase } from '../builders/database.ts'
+import { createDatabase, ISOLATIONS, type TestDatabase } from '../builders/database.ts'
 import { ask, busOn, command, ownStream, sessionOn, silent, until } from '../builders/runtime.ts'
 
 let database: TestDatabase
@@ -35,14 +36,15 @@ afterEach(async () => {
   tenants.length = 0
 })
 
-async function newTenant(id?: string): Promise<TenantContext> {
-  const tenant = await database.tenant(id)
+async function newTenant(id: string, isolation: Isolation = 'schema'): Promise<TenantContext> {
+  const tenant = await database.tenant(id, isolation)
   tenants.push(tenant)
   return tenant
 }
 
 const route = (uid: string) => tenants.find((tenant) => tenant.uid === uid)
 const shards = () => [database.shard]
+const apart = () => tenants.filter(({ route }) => route.isolation === 'database')
 
 function jetstreamOn(place: { stream: string; prefix: string }, url = inject('nats').url): Jetstream {
   const jetstream = new Jetstream({ url, ...place, log: silent })
@@ -51,12 +53,12 @@ function jetstreamOn(place: { stream: string; prefix: string }, url = inject('na
 }
 
 function projectOn(jetstream: Jetstream): void {
-  const projector = new Projector({ session, jetstream, projections: tasks.projections, shards, route, log: silent })
+  const projector = new Projector({ session, jetstream, projections: tasks.projections, shards, route, apart, log: silent })
   release.push(() => projector.stop())
 }
 
 function relayOn(jetstream: Pick<Jetstream, 'isConnected' | 'publish'>, prefix: string): void {
-  const relay = new Relay({ session, jetstream, prefix, shards, route, log: silent, pollEvery: 20 })
+  const relay = new Relay({ session, jetstream, prefix, shards, route, apart, log: silent, pollEvery: 20, sweepEvery: 50 })
   release.push(() => relay.stop())
 }
 
@@ -110,76 +112,80 @@ async function expectCaughtUp(tenant: TenantContext): Promise<void> {
   expect((await projected(tenant)).statistics).toEqual(await counted(tenant))
 }
 
-test('the statistics are what the tasks are, with two replicas that relay and project', async () => {
-  const place = ownStream()
-  const both = [await newTenant('a'), await newTenant('b')]
-  for (const jetstream of [jetstreamOn(place), jetstreamOn(place)]) {
+describe.for(ISOLATIONS)('isolation %s', (isolation) => {
+  test('the statistics are what the tasks are, with two replicas that relay and project', async () => {
+    const place = ownStream()
+    const both = [await newTenant('a', isolation), await newTenant('b', isolation)]
+    for (const jetstream of [jetstreamOn(place), jetstreamOn(place)]) {
+      projectOn(jetstream)
+      relayOn(jetstream, place.prefix)
+    }
+    await Promise.all(both.map((tenant) => work(tenant, 120)))
+    for (const tenant of both) await expectCaughtUp(tenant)
+  })
+
+  test('MQ-04: events published again after the window, doubled and in any order have one effect', async () => {
+    const place = ownStream()
+    const tenant = await newTenant('acme', isolation)
+    const jetstream = jetstreamOn(place)
+    projectOn(jetstream)
+    await work(tenant, 60)
+    const events = (await session.read(tenant, eventsAfter(tenant.uid, 0, 1_000))).map((row) => toStoredEvent(tenant.uid, row))
+    await until(() => jetstream.isConnected)
+    for (const round of ['once', 'again', 'and again']) {
+      // Another message id each time: what NATS takes for the same is no help here.
+      const shuffled = events.toSorted(() => Math.random() - 0.5)
+      await Promise.all(
+        shuffled.map((event) =>
+          jetstream.publish(subjectOf(place.prefix, tenant.uid, event.type), formatCloudEvent(event), `${event.id} ${round}`),
+        ),
+      )
+    }
+    await expectCaughtUp(tenant)
+  })
+
+  test('events that NATS lost on the way are read from the event table', async () => {
+    const place = ownStream()
+    const tenant = await newTenant('acme', isolation)
+    const jetstream = jetstreamOn(place)
+    projectOn(jetstream)
+    let count = 0
+    const losing = {
+      get isConnected() {
+        return jetstream.isConnected
+      },
+      publish: async (...event: Parameters<Jetstream['publish']>) => {
+        count += 1
+        if (count % 3 === 0) await jetstream.publish(...event)
+      },
+    }
+    relayOn(losing, place.prefix)
+    await work(tenant, 60)
+    await until(
+      async () =>
+        Number((await database.asTenant(tenant, 'SELECT position FROM tenantry.relayed'))[0]?.position) === (await headOf(tenant)),
+    )
+    // One that arrives shows that others did not.
+    count = 2
+    await command(busOn(session), tenant, 'CreateTask', { title: 'last' })
+    await expectCaughtUp(tenant)
+  })
+
+  test('a tenant whose events cannot be projected holds up nobody else, and heals', async () => {
+    const place = ownStream()
+    const [ill, well] = [await newTenant('ill', isolation), await newTenant('well', isolation)]
+    const counts = `"${ill.route.schema}".task_counts`
+    const admin = await database.adminOf(ill)
+    await admin.query(`ALTER TABLE ${counts} ADD CONSTRAINT poison CHECK (tasks < 3 OR tenant_id <> '${ill.uid}')`)
+    const jetstream = jetstreamOn(place)
     projectOn(jetstream)
     relayOn(jetstream, place.prefix)
-  }
-  await Promise.all(both.map((tenant) => work(tenant, 120)))
-  for (const tenant of both) await expectCaughtUp(tenant)
-})
-
-test('MQ-04: events published again after the window, doubled and in any order have one effect', async () => {
-  const place = ownStream()
-  const tenant = await newTenant()
-  const jetstream = jetstreamOn(place)
-  projectOn(jetstream)
-  await work(tenant, 60)
-  const events = (await session.read(tenant, eventsAfter(tenant.uid, 0, 1_000))).map((row) => toStoredEvent(tenant.uid, row))
-  await until(() => jetstream.isConnected)
-  for (const round of ['once', 'again', 'and again']) {
-    // Another message id each time: what NATS takes for the same is no help here.
-    const shuffled = events.toSorted(() => Math.random() - 0.5)
-    await Promise.all(
-      shuffled.map((event) =>
-        jetstream.publish(subjectOf(place.prefix, tenant.uid, event.type), formatCloudEvent(event), `${event.id} ${round}`),
-      ),
-    )
-  }
-  await expectCaughtUp(tenant)
-})
-
-test('events that NATS lost on the way are read from the event table', async () => {
-  const place = ownStream()
-  const tenant = await newTenant()
-  const jetstream = jetstreamOn(place)
-  projectOn(jetstream)
-  let count = 0
-  const losing = {
-    get isConnected() {
-      return jetstream.isConnected
-    },
-    publish: async (...event: Parameters<Jetstream['publish']>) => {
-      count += 1
-      if (count % 3 === 0) await jetstream.publish(...event)
-    },
-  }
-  relayOn(losing, place.prefix)
-  await work(tenant, 60)
-  await until(
-    async () => Number((await database.asTenant(tenant, 'SELECT position FROM tenantry.relayed'))[0]?.position) === (await headOf(tenant)),
-  )
-  // One that arrives shows that others did not.
-  count = 2
-  await command(busOn(session), tenant, 'CreateTask', { title: 'last' })
-  await expectCaughtUp(tenant)
-})
-
-test('a tenant whose events cannot be projected holds up nobody else, and heals', async () => {
-  const place = ownStream()
-  const [ill, well] = [await newTenant('ill'), await newTenant('well')]
-  const counts = `"${ill.route.schema}".task_counts`
-  await database.admin.query(`ALTER TABLE ${counts} ADD CONSTRAINT poison CHECK (tasks < 3)`)
-  const jetstream = jetstreamOn(place)
-  projectOn(jetstream)
-  relayOn(jetstream, place.prefix)
-  await Promise.all([work(ill, 60), work(well, 60)])
-  await expectCaughtUp(well)
-  expect((await projected(ill)).position).toBeLessThan(await headOf(ill))
-  await database.admin.query(`ALTER TABLE ${counts} DROP CONSTRAINT poison`)
-  await expectCaughtUp(ill)
+    await Promise.all([work(ill, 60), work(well, 60)])
+    await expectCaughtUp(well)
+    expect((await projected(ill)).position).toBeLessThan(await headOf(ill))
+    await admin.query(`ALTER TABLE ${counts} DROP CONSTRAINT poison`)
+    await expectCaughtUp(ill)
+  })
 })
 
 test('events of a tenant that routing does not know yet wait for it', async () => {
@@ -204,7 +210,7 @@ test('NATS lost its data before the projection had read it: the event table is e
   let nats = await startNats({ folder, durable: false })
   release.push(() => nats.stop())
   const place = ownStream()
-  const tenant = await newTenant()
+  const tenant = await newTenant('acme')
   const publisher = jetstreamOn(place, nats.url)
   relayOn(publisher, place.prefix)
   await work(tenant, 30)

@@ -11,7 +11,7 @@ import { Relay } from '../../runtime/events/relay.ts'
 import type { StoredEvent } from '../../runtime/projections/projection.ts'
 import type { Session } from '../../runtime/shards/session.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
-import { createDatabase, type TestDatabase } from '../builders/database.ts'
+import { createDatabase, ISOLATIONS, type TestDatabase } from '../builders/database.ts'
 import { busOn, command, ownStream, sessionOn, silent, until } from '../builders/runtime.ts'
 import { startTcpProxy } from '../faults/tcp-proxy.ts'
 
@@ -48,8 +48,10 @@ function relayOn(jetstream: Pick<Jetstream, 'isConnected' | 'publish'>, prefix: 
     prefix,
     shards: () => [database.shard],
     route: (uid) => tenants.find((tenant) => tenant.uid === uid),
+    apart: () => tenants.filter((tenant) => tenant.route.isolation === 'database'),
     log: silent,
     pollEvery,
+    sweepEvery: pollEvery,
   })
   release.push(() => relay.stop())
   return relay
@@ -69,10 +71,10 @@ function gather(jetstream: Jetstream): StoredEvent[] {
 const positionsOf = (events: readonly StoredEvent[], tenant: TenantContext) =>
   events.filter(({ tenantUid }) => tenantUid === tenant.uid).map(({ position }) => position)
 
-describe('relay', () => {
+describe.for(ISOLATIONS)('relay, isolation %s', (isolation) => {
   test('MQ-01: an event committed late is published, in order, and nobody overtakes it', async () => {
     const place = ownStream()
-    const tenant = await database.tenant()
+    const tenant = await database.tenant('acme', isolation)
     const jetstream = jetstreamOn(place)
     const events = gather(jetstream)
     const relay = relayOn(jetstream, place.prefix, [tenant])
@@ -94,7 +96,7 @@ describe('relay', () => {
 
   test('events of many tenants arrive whole and in order, woken or found by polling', async () => {
     const place = ownStream()
-    const tenants = [await database.tenant('a'), await database.tenant('b'), await database.tenant('c')]
+    const tenants = [await database.tenant('a', isolation), await database.tenant('b', isolation), await database.tenant('c', isolation)]
     const jetstream = jetstreamOn(place)
     const events = gather(jetstream)
     const relay = relayOn(jetstream, place.prefix, tenants)
@@ -111,7 +113,7 @@ describe('relay', () => {
 
   test('two relays at once publish each event, in order, and wait for each other per tenant', async () => {
     const place = ownStream()
-    const tenants = [await database.tenant('a'), await database.tenant('b')]
+    const tenants = [await database.tenant('a', isolation), await database.tenant('b', isolation)]
     const events = gather(jetstreamOn(place))
     relayOn(jetstreamOn(place), place.prefix, tenants, 20)
     relayOn(jetstreamOn(place), place.prefix, tenants, 30)
@@ -120,7 +122,9 @@ describe('relay', () => {
     await until(() => events.length >= 400)
     for (const tenant of tenants) expect(positionsOf(events, tenant)).toEqual(times(200).map((index) => index + 1))
   })
+})
 
+describe('relay and NATS', () => {
   test('NATS away: commands succeed, events wait, and come when it is back', async () => {
     const place = ownStream()
     const tenant = await database.tenant()
@@ -168,10 +172,10 @@ describe('relay', () => {
   })
 })
 
-describe('MQ-03: a relay that is killed loses nothing', () => {
+describe.for(ISOLATIONS)('MQ-03: a relay that is killed loses nothing, isolation %s', (isolation) => {
   test.for(['publish', 'mark'] as const)('MQ-03: SIGKILL just before it would %s', async (point) => {
     const place = ownStream()
-    const tenant = await database.tenant()
+    const tenant = await database.tenant('acme', isolation)
     const events = gather(jetstreamOn(place))
     const bus = busOn(session)
     await Promise.all(times(600).map((index) => command(bus, tenant, 'CreateTask', { title: `${index}` })))
@@ -199,6 +203,7 @@ async function killAt(point: 'publish' | 'mark', place: Place, tenant: TenantCon
     url: inject('nats').url,
     endpoint: database.endpoint,
     credentials: database.credentials,
+    login: database.login(tenant.route.role),
     shard: database.shard,
     tenant,
   }
@@ -213,17 +218,22 @@ function signalOf(child: ChildProcess): Promise<NodeJS.Signals | null> {
 
 /** Takes the head's lock and the next number as a command does, and leaves the transaction open. */
 async function holdOpen(tenant: TenantContext): Promise<{ commit: () => Promise<void> }> {
-  const { endpoint, credentials } = database
+  const { endpoint } = database
+  const credentials = database.login(tenant.route.role) ?? database.credentials
   const client = new Client({
     host: endpoint.host,
     port: endpoint.port,
-    database: database.name,
+    database: tenant.route.database,
     user: credentials.username,
     password: credentials.password,
   })
   await client.connect()
   await client.query('BEGIN')
-  await client.query("SELECT set_config('role', $1, true), set_config('search_path', $1, true)", [tenant.route.role])
+  await client.query("SELECT set_config('role', $1, true), set_config('search_path', $2, true), set_config('app.tenant_id', $3, true)", [
+    tenant.route.role,
+    tenant.route.schema,
+    tenant.uid,
+  ])
   await client.query('SELECT position FROM tenantry.head WHERE tenant = $1 FOR UPDATE', [tenant.uid])
   await client.query(
     `INSERT INTO events SELECT $1, position + 1, gen_random_uuid(), 'task.slow', gen_random_uuid(), 1, '{}', now() FROM tenantry.head WHERE tenant = $1`,
