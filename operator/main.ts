@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { CREDENTIALS_SECRET, ROUTING_LABEL } from '../config/routing.ts'
 import { isStatus } from './kubernetes/api-error.ts'
 import { type Client, connect } from './kubernetes/client.ts'
+import { readInstallation } from './kubernetes/installation.ts'
 import { holdLease } from './kubernetes/lease.ts'
 import { CONFIG_MAPS, SECRETS, SHARDS, TENANTS } from './kubernetes/object.ts'
 import { createRecorder } from './kubernetes/recorder.ts'
@@ -178,11 +179,12 @@ async function startWork(
 
   await Promise.all(Object.values(stores).map((store) => store.synced))
   await createCredentials(client, namespace, signal)
+  const installation = await readInstallation(client, namespace, signal)
   await routing.start(
     documents.list(),
     tenants.list().flatMap((tenant) => routeInStatus(tenant, keys.list())),
   )
-  const shared = { client, namespace, connections, routing, recorder, log }
+  const shared = { client, namespace, installation, connections, routing, recorder, log }
   started = {
     shards: runController({
       name: 'shard',

@@ -38,10 +38,13 @@ export function fillTemplate(names: ShardNames, migrations: readonly Migration[]
 }
 
 /** Records, before anything is made, that a database is to be; makes the login, which may not log in yet. Does nothing the second time. */
-export function announceDatabase({ uid, namespace, name: id, epoch }: TenantIdentity, { database, schema, role }: Physical): string {
+export function announceDatabase(
+  { uid, installation, namespace, name: id, epoch }: TenantIdentity,
+  { database, schema, role }: Physical,
+): string {
   return `${lockTenant(uid)}
-INSERT INTO tenantry.tenants (uid, namespace, name, isolation, database_name, schema_name, role_name, epoch, made_at)
-VALUES (${text(uid)}, ${text(namespace)}, ${text(id)}, 'database', ${text(database)}, ${text(schema)}, ${text(role)}, ${epoch}, NULL)
+INSERT INTO tenantry.tenants (uid, installation, namespace, name, isolation, database_name, schema_name, role_name, epoch, made_at)
+VALUES (${text(uid)}, ${text(installation)}, ${text(namespace)}, ${text(id)}, 'database', ${text(database)}, ${text(schema)}, ${text(role)}, ${epoch}, NULL)
 ON CONFLICT (uid) DO NOTHING;
 DO $$ BEGIN IF to_regrole(${text(role)}) IS NULL THEN CREATE ROLE ${name(role)} NOLOGIN; END IF; END $$;`
 }
@@ -59,14 +62,14 @@ ALTER DATABASE ${name(database)} ALLOW_CONNECTIONS true;`
 
 /** Inside the tenant's own database: its record, its head, its tables. Stands whole or not at all. */
 export function fillDatabase(
-  { uid, namespace, name: id, epoch }: TenantIdentity,
+  { uid, installation, namespace, name: id, epoch }: TenantIdentity,
   { database, schema, role }: Physical,
   { tenants }: ShardNames,
   migrations: readonly Migration[],
 ): string {
   return [
-    `INSERT INTO tenantry.tenants (uid, namespace, name, isolation, database_name, schema_name, role_name, epoch)
-VALUES (${text(uid)}, ${text(namespace)}, ${text(id)}, 'database', ${text(database)}, ${text(schema)}, ${text(role)}, ${epoch});`,
+    `INSERT INTO tenantry.tenants (uid, installation, namespace, name, isolation, database_name, schema_name, role_name, epoch)
+VALUES (${text(uid)}, ${text(installation)}, ${text(namespace)}, ${text(id)}, 'database', ${text(database)}, ${text(schema)}, ${text(role)}, ${epoch});`,
     `INSERT INTO tenantry.head (tenant, role, epoch) VALUES (${text(uid)}, ${text(role)}, ${epoch});`,
     `INSERT INTO tenantry.relayed (tenant, role) VALUES (${text(uid)}, ${text(role)});`,
     ...migrations.map((migration) => applyMigration(uid, schema, role, migration)),

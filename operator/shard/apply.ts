@@ -58,7 +58,7 @@ async function take(task: Task, step: ShardStep): Promise<void> {
 
 const ACTIONS: Record<ShardStep['kind'], (task: Task, step: ShardStep) => Promise<void>> = {
   'create-database': ({ database, world }) => database.run(createDatabase(world.names)),
-  mark: ({ database, world }) => database.run(markDatabase(world.names, world.mark)),
+  mark: ({ database, world }) => database.run(markDatabase(world.names, world.mark, world.database?.mark)),
   'create-roles': ({ database, world }) => database.run(createRoles(world.names, world.database?.roles ?? [])),
   'close-to-public': ({ database, world }) => database.run(closeToPublic(world.names)),
   'grant-login': ({ database, world }) => database.run(grantLogin(world.names)),

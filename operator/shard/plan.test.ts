@@ -25,6 +25,7 @@ const world = (changes: Partial<ShardWorld> = {}): ShardWorld => ({
   access,
   names,
   mark: 'mine',
+  formerMark: 'mine before',
   server,
   database,
   credentials,
@@ -78,6 +79,7 @@ const cases: [string, ShardWorld, string[] | string][] = [
   ['refuses a login that may not make roles', world({ server: { ...server, createRole: false } }), 'AdminRightsMissing'],
   ['refuses a database of another login', world({ database: { ...database, owned: false } }), 'DatabaseConflict'],
   ['refuses a database of another Shard', world({ database: { ...database, mark: 'theirs' } }), 'DatabaseConflict'],
+  ['marks anew what was marked before installations were told apart', world({ database: { ...database, mark: 'mine before' } }), ['mark']],
   ['refuses roles of somebody else', world({ database: { ...database, foreignRoles: [names.runtime] } }), 'DatabaseConflict'],
 ]
 

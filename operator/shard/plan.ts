@@ -77,11 +77,11 @@ const CHECKS: readonly ((world: ShardWorld) => Refusal | undefined)[] = [
           `The database ${names.database} belongs to another login: run ALTER DATABASE ${names.database} OWNER TO "${server.login}", or name another database.`,
         )
       : undefined,
-  ({ database, mark, names }) =>
-    database?.mark !== undefined && database.mark !== mark
+  ({ database, mark, formerMark, names }) =>
+    database?.mark !== undefined && database.mark !== mark && database.mark !== formerMark
       ? refuse(
           'DatabaseConflict',
-          `The database ${names.database} is marked as that of "${database.mark}": name another in spec.endpoint.database.`,
+          `The database ${names.database} belongs to "${database.mark}" and this is "${mark}": name another in spec.endpoint.database.`,
         )
       : undefined,
   ({ database }) =>

@@ -20,6 +20,7 @@ import { type ShardOutcome, shardStatus } from './status.ts'
 export type ShardContext = {
   client: Client
   namespace: string
+  installation: string
   migrations: Migrations
   shard: (name: string) => Shard | undefined
   /** How many Tenants are placed on the Shard. */
@@ -48,7 +49,7 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
   const { name } = shard.metadata
   let serverVersion: string | undefined
   try {
-    const world = await observeShard(context.client, shard, signal)
+    const world = await observeShard(context, shard, signal)
     serverVersion = world.server.versionText
     const plan = planShard(world, latestOf(context.migrations))
     if (plan.kind === 'refuse') throw new OperatorError(plan.reason, plan.message)

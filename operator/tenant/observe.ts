@@ -14,6 +14,8 @@ import type { Candidate } from './placement.ts'
 
 /** Where a pass looks. */
 export type TenantSources = {
+  /** The operator's own. */
+  installation: string
   tenants: () => Tenant[]
   shards: () => Shard[]
   keySecrets: () => Secret[]
@@ -33,6 +35,7 @@ export type Look =
 /** What a pass has found. */
 export type TenantWorld = {
   tenant: Tenant
+  installation: string
   candidates: Candidate[]
   look: Look
   /** The API keys whose Secrets are marked as this Tenant's, those that spec no longer names included. */
@@ -47,6 +50,7 @@ export type TenantWorld = {
 export function observeTenant(sources: TenantSources, tenant: Tenant, look: Look): TenantWorld {
   return {
     tenant,
+    installation: sources.installation,
     candidates: look.kind === 'unplaced' ? candidatesOf(sources) : [],
     look,
     keys: sources.keySecrets().flatMap((secret) => readKey(secret, tenant.metadata.uid) ?? []),

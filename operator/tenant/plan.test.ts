@@ -26,7 +26,9 @@ const tenant = ({ spec, status, metadata }: Changes = {}): Tenant => ({
   spec: { isolation: 'schema', deletionPolicy: 'Retain', ...spec },
   status: { shard: 'a', ...status },
 })
+const INSTALLATION = '0197fbd2-6d0e-7000-8000-0000000000aa'
 const record = {
+  installation: INSTALLATION,
   namespace: 'ns',
   name: 'acme',
   isolation: 'schema',
@@ -43,6 +45,7 @@ const latest = { tenant: 2, database: 2 }
 const seen = (facts: Partial<TenantFacts> = {}): Look => ({ kind: 'seen', facts: { ...whole, ...facts }, database: 'tenantry' })
 const world = (look: Look, changes: Changes = {}, keys: TenantWorld['keys'] = []): TenantWorld => ({
   tenant: tenant(changes),
+  installation: INSTALLATION,
   candidates: [],
   look,
   keys,
@@ -84,12 +87,15 @@ const steps: [string, TenantWorld, string[], string | undefined][] = [
   ['no empty database in the place of a lost one', inMode('database', { ...own, placeExists: false }), [], 'DataMissing'],
   ['no tenant of another isolation', inMode('row', {}), [], 'NameConflict'],
   ['no data of another Tenant', world(seen({ record: { ...record, name: 'other' } })), [], 'NameConflict'],
+  ['no data of another installation', world(seen({ record: { ...record, installation: 'theirs' } })), [], 'NameConflict'],
+  ['what is older than installations', world(seen({ record: { ...record, installation: null } })), [], undefined],
   ['no empty schema in the place of a lost one', world(seen({ placeExists: false })), [], 'DataMissing'],
   ['no empty tenant in the place of a lost one', world(seen(nothing), { status: { schema: NAME } }), [], 'DataMissing'],
   ['nothing while the Shard does not answer', world(blocked), [], 'ShardUnreachable'],
   ['keeps the data of a deleted one', world(seen(), deleted), ['retain'], undefined],
   ['removes it when asked to', world(seen(), { ...deleted, spec: { deletionPolicy: 'Delete' } }), ['drop'], undefined],
   ['nothing of a deleted one that never stood', world(seen(nothing), deleted), [], undefined],
+  ['leaves the data of another installation', world(seen({ record: { ...record, installation: 'theirs' } }), deleted), [], undefined],
   ['waits with the end until the Shard answers', world(blocked, deleted), [], 'ShardUnreachable'],
 ]
 

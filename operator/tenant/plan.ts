@@ -1,5 +1,5 @@
 import { TENANT_FINALIZER, type TenantCondition, type TenantReason } from '../../crds/tenant.ts'
-import type { TenantFacts } from '../postgres/catalog.ts'
+import type { TenantFacts, TenantRecord } from '../postgres/catalog.ts'
 import { type ApiKey, keySecretName } from './keys.ts'
 import type { TenantWorld } from './observe.ts'
 import { choosePlacement, type Placement } from './placement.ts'
@@ -47,14 +47,15 @@ export function planTenant(world: TenantWorld, latest: Latest): TenantPlan {
   return { kind: 'serve', claim, steps: failure === undefined ? provisionSteps(world, look.facts, latest) : [], failure, keys }
 }
 
-function planRemoval({ tenant, look, keys }: TenantWorld): TenantPlan {
+function planRemoval(world: TenantWorld): TenantPlan {
+  const { tenant, look, keys } = world
   const revoke = keys.map((key): KeyStep => ({ kind: 'revoke', key }))
   if (look.kind === 'blocked') {
     const message = `${look.message} The data cannot be ${tenant.spec.deletionPolicy === 'Delete' ? 'removed' : 'kept safe'} before that; if the server is gone for good, remove the finalizer ${TENANT_FINALIZER}.`
     return { kind: 'remove', steps: [], failure: { stage: 'Provisioned', reason: look.reason, message }, keys: revoke }
   }
   const record = look.kind === 'seen' ? look.facts.record : undefined
-  if (record === undefined) return { kind: 'remove', steps: [], failure: undefined, keys: revoke }
+  if (record === undefined || !isOwn(world, record)) return { kind: 'remove', steps: [], failure: undefined, keys: revoke }
   const step: DatabaseStep = tenant.spec.deletionPolicy === 'Delete' ? { kind: 'drop' } : { kind: 'retain' }
   return { kind: 'remove', steps: [step], failure: undefined, keys: revoke }
 }
@@ -71,7 +72,8 @@ function provisionSteps({ hasLogin }: TenantWorld, { record, granted, ...at }: T
 }
 
 /** Checks whose the things are before one is touched; nothing that may hold data is ever made anew in silence. */
-function findConflict({ tenant }: TenantWorld, { record, placeExists, roleExists }: TenantFacts): Failure | undefined {
+function findConflict(world: TenantWorld, { record, placeExists, roleExists }: TenantFacts): Failure | undefined {
+  const { tenant, installation } = world
   const { name, namespace } = tenant.metadata
   const { isolation } = tenant.spec
   const found = (reason: TenantReason, message: string): Failure => ({ stage: 'Provisioned', reason, message })
@@ -89,6 +91,12 @@ function findConflict({ tenant }: TenantWorld, { record, placeExists, roleExists
       `A ${isolation} or role of the name this tenant would have exists without the mark of ownership: rename or remove it.`,
     )
   }
+  if (!isOwn(world, record)) {
+    return found(
+      'NameConflict',
+      `The data belongs to Tenant ${record.namespace}/${record.name} of installation ${record.installation}, this is ${installation}: place this Tenant on another Shard.`,
+    )
+  }
   if (record.name !== name || record.namespace !== namespace) {
     return found('NameConflict', `The data belongs to Tenant ${record.namespace}/${record.name}: create this Tenant under that name.`)
   }
@@ -100,6 +108,11 @@ function findConflict({ tenant }: TenantWorld, { record, placeExists, roleExists
   if (!placeExists) return found('DataMissing', `The ${place} is gone: restore it from a backup.`)
   if (!roleExists) return found('DataMissing', `The role ${record.role} is gone: restore it, with its grants, from a backup.`)
   return undefined
+}
+
+/** A record without an installation is older than those, and of the one that the database is marked for. */
+function isOwn({ installation }: TenantWorld, record: TenantRecord): boolean {
+  return record.installation === null || record.installation === installation
 }
 
 function keySteps({ tenant, keys }: TenantWorld, wanted: readonly string[]): KeyStep[] {

@@ -43,14 +43,14 @@ export async function takeSteps(
   return undefined
 }
 
-function targetOf(tools: TenantTools, { look, tenant }: TenantWorld, signal: AbortSignal): Target | undefined {
+function targetOf(tools: TenantTools, { look, tenant, installation }: TenantWorld, signal: AbortSignal): Target | undefined {
   const shard = shardOf(tenant)
   const database = shard === undefined ? undefined : tools.connections.database(shard)
   if (look.kind !== 'seen' || shard === undefined || database === undefined) return undefined
   const { uid, namespace, name } = tenant.metadata
   const names = shardNames(look.database)
   const physical = look.facts.record ?? physicalNames(tenant.spec.isolation, names, uid)
-  return { tools, shard, names, identity: { uid, namespace, name, epoch: 1 }, physical, facts: look.facts, database, signal }
+  return { tools, shard, names, identity: { uid, installation, namespace, name, epoch: 1 }, physical, facts: look.facts, database, signal }
 }
 
 type Action = (target: Target, step: DatabaseStep) => Promise<void>
@@ -116,6 +116,8 @@ export function homeOf(
 ): Home | undefined {
   const shard = shardOf(tenant)
   if (look.kind !== 'seen' || shard === undefined) return homeInStatus(tenant)
+  // Whatever stands under the names of a tenant that was refused is somebody else's: no route may lead there.
+  if (refused?.reason === 'NameConflict') return homeInStatus(tenant)
   const { record, version } = look.facts
   const stands = record?.made === true
   if (!stands && (refused !== undefined || failed !== undefined)) return homeInStatus(tenant)

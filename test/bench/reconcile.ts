@@ -113,7 +113,7 @@ async function runDdl({ shard }: Platform, migrations: readonly Migration[], con
     await Promise.all(pool.map(work))
   }
   const started = performance.now()
-  await each((uid) => createTenant(shardNames(DATABASE), { uid, namespace: 'bench', name: uid, epoch: 1 }, migrations))
+  await each((uid) => createTenant(shardNames(DATABASE), { uid, installation: uid, namespace: 'bench', name: uid, epoch: 1 }, migrations))
   const seconds = (performance.now() - started) / 1000
   await each((uid) => dropTenant(uid, tenantName(uid), tenantName(uid)))
   await Promise.all(pool.map((connection) => connection.end()))

@@ -79,7 +79,7 @@ async function provision(
 ): Promise<TenantContext> {
   const uid = randomUUID()
   const physical = tenantName(uid)
-  await admin.query(createTenant(names, { uid, namespace: 'test', name: id, epoch: 1 }, migrations))
+  await admin.query(createTenant(names, { uid, installation: randomUUID(), namespace: 'test', name: id, epoch: 1 }, migrations))
   await admin.query(`GRANT ${escapeIdentifier(physical)} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE`)
   const home = { shard, isolation: 'schema', database: names.database, schema: physical, role: physical, epoch: 1 } as const
   const route = buildRoute({ id, uid, home: { ...home, schemaVersion: latest(migrations) }, hosts: [], keys: [] })
