@@ -23,7 +23,7 @@ import { describeSettings, readSettings, type Settings, SettingsError } from './
 import type { Shard } from './shard/observe.ts'
 import { reconcileShard } from './shard/reconcile.ts'
 import type { Tenant } from './tenant/home.ts'
-import { homeInStatus, shardOf } from './tenant/home.ts'
+import { dataUid, homeInStatus, shardOf } from './tenant/home.ts'
 import { KEY_LABEL, readKey, routeKeys } from './tenant/keys.ts'
 import { LastWrites } from './tenant/last-writes.ts'
 import { Occupancy } from './tenant/occupancy.ts'
@@ -149,8 +149,8 @@ async function startWork(
     for (const tenant of tenants.list()) if (which(tenant)) started?.tenants.enqueue(tenant.metadata.name)
   }
 
-  function lacksLogin({ metadata, status }: Tenant): boolean {
-    return status?.isolation === 'database' && loginIn(logins.get(CREDENTIALS_SECRET), tenantName(metadata.uid)) === undefined
+  function lacksLogin(tenant: Tenant): boolean {
+    return tenant.status?.isolation === 'database' && loginIn(logins.get(CREDENTIALS_SECRET), tenantName(dataUid(tenant))) === undefined
   }
 
   const shardMarks = new Map<string, string>()
@@ -269,7 +269,7 @@ function routeInStatus(tenant: Tenant, secrets: Parameters<typeof readKey>[0][])
   if (home === undefined || deletionTimestamp !== undefined) return []
   const wanted = new Set(tenant.spec.apiKeys?.map((key) => key.name))
   const keys = secrets.flatMap((secret) => readKey(secret, uid) ?? []).filter((key) => wanted.has(key.name))
-  return [buildRoute({ id: name, uid, home, hosts: tenant.spec.hosts ?? [], keys: routeKeys(keys) })]
+  return [buildRoute({ id: name, uid: dataUid(tenant), home, hosts: tenant.spec.hosts ?? [], keys: routeKeys(keys) })]
 }
 
 function countPhases(tenants: readonly Tenant[]): Map<string, number> {

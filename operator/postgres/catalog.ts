@@ -38,6 +38,8 @@ export type DatabaseFacts = {
 export type TenantRecord = Physical & {
   /** Null in records older than installations: it is the one that the database is marked for. */
   installation: string | null
+  /** The UID of the Tenant that has it, or had it when it was kept. */
+  owner: string
   namespace: string
   name: string
   isolation: Isolation
@@ -132,7 +134,7 @@ export async function readTenant(database: Reader, uid: string, isolation: Isola
 
 const TENANT_FACTS = `
   SELECT CASE WHEN t.uid IS NOT NULL THEN json_build_object(
-           'installation', t.installation, 'namespace', t.namespace, 'name', t.name, 'isolation', t.isolation, 'database', t.database_name, 'schema', t.schema_name,
+           'installation', t.installation, 'owner', coalesce(t.owner, t.uid), 'namespace', t.namespace, 'name', t.name, 'isolation', t.isolation, 'database', t.database_name, 'schema', t.schema_name,
            'role', t.role_name, 'epoch', t.epoch, 'retained', t.retained_at IS NOT NULL, 'made', t.made_at IS NOT NULL) END AS record,
          CASE $6::text WHEN 'database' THEN d.oid IS NOT NULL ELSE n.oid IS NOT NULL END AS "placeExists",
          r.oid IS NOT NULL AS "roleExists",

@@ -3,8 +3,9 @@ import { OperatorError } from '../errors.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { type ObjectMeta, SECRETS, TENANTS } from '../kubernetes/object.ts'
 import { buildRoute, type Home } from '../routing/build.ts'
+import { isOwn } from './conflict.ts'
 import type { Tenant } from './home.ts'
-import { placementNote, shardOf } from './home.ts'
+import { dataUid, homeInStatus, placementNote, shardOf } from './home.ts'
 import { type ApiKey, issueKey, replaceToken, routeKeys } from './keys.ts'
 import type { TenantWorld } from './observe.ts'
 import type { Placement } from './placement.ts'
@@ -62,6 +63,7 @@ async function serve(tools: TenantTools, world: TenantWorld, plan: Served, signa
   issuing.catch(() => {})
   const failed = await takeSteps(tools, world, plan.steps, signal)
   const keys = await issuing
+  if (plan.steps.some(({ kind }) => kind === 'adopt') && failed?.step.kind !== 'adopt') tellAdoption(tools, world)
   const home = homeOf(tools, world, plan.failure, failed)
   const failure = plan.failure ?? failed?.failure
   if (home !== undefined) await publish(tools, world, home, keys.keys)
@@ -70,20 +72,32 @@ async function serve(tools: TenantTools, world: TenantWorld, plan: Served, signa
 
 async function publish({ routing }: TenantTools, { tenant, takenHosts }: TenantWorld, home: Home, keys: readonly ApiKey[]): Promise<void> {
   const hosts = (tenant.spec.hosts ?? []).filter((host) => !takenHosts.some((taken) => taken.host === host))
-  await routing.putRoute(buildRoute({ id: tenant.metadata.name, uid: tenant.metadata.uid, home, hosts, keys: routeKeys(keys) }))
+  await routing.putRoute(buildRoute({ id: tenant.metadata.name, uid: dataUid(tenant), home, hosts, keys: routeKeys(keys) }))
+}
+
+function tellAdoption({ recorder }: TenantTools, { tenant, look }: TenantWorld): void {
+  const former = look.kind === 'seen' ? look.facts.record?.name : undefined
+  void recorder.record(tenant, 'Normal', 'DataAdopted', `Took over the data that Tenant ${former} left under UID ${dataUid(tenant)}.`)
 }
 
 /** The door is closed first, then the data is kept or removed, the finalizer goes last. */
 async function remove(tools: TenantTools, world: TenantWorld, plan: Removed, signal: AbortSignal): Promise<TenantOutcome> {
   const { tenant } = world
   if (!tenant.metadata.finalizers?.includes(TENANT_FINALIZER)) return { kind: 'gone' }
-  await tools.routing.removeRoute(tenant.metadata.uid)
+  if (hasRoute(world)) await tools.routing.removeRoute(dataUid(tenant))
   await applyKeys(tools, world, plan.keys, signal)
   const failure = plan.failure ?? (await takeSteps(tools, world, plan.steps, signal))?.failure
   if (failure !== undefined) return { kind: 'remains', failure }
   await tellEnd(tools, world, plan.steps)
   await dropFinalizer(tools.client, tenant, signal)
   return { kind: 'gone' }
+}
+
+/** The route under the UID of adopted data is that of whoever has the data: a Tenant that was refused has none to remove. */
+function hasRoute(world: TenantWorld): boolean {
+  const { tenant, look } = world
+  if (tenant.spec.adopt === undefined || homeInStatus(tenant) !== undefined) return true
+  return look.kind === 'seen' && look.facts.record !== undefined && isOwn(world, look.facts.record)
 }
 
 async function tellEnd({ recorder }: TenantTools, { tenant, look }: TenantWorld, steps: readonly DatabaseStep[]): Promise<void> {
@@ -98,7 +112,7 @@ async function tellEnd({ recorder }: TenantTools, { tenant, look }: TenantWorld,
       tenant,
       'Normal',
       'DataRetained',
-      `Kept: ${place}, under UID ${tenant.metadata.uid}; API keys and route are removed. Set spec.deletionPolicy to Delete before deleting to remove it.`,
+      `Kept: ${place}, under UID ${dataUid(tenant)}; API keys and route are removed. Set spec.deletionPolicy to Delete before deleting to remove it.`,
     )
 }
 

@@ -7,7 +7,7 @@ import { shardNames, tenantName } from '../postgres/names.ts'
 import { loginIn } from '../routing/credentials.ts'
 import type { Shard } from '../shard/observe.ts'
 import { isReady } from '../shard/reconcile.ts'
-import { shardOf, type Tenant } from './home.ts'
+import { dataUid, shardOf, type Tenant } from './home.ts'
 import { type ApiKey, readKey } from './keys.ts'
 import type { Occupancy } from './occupancy.ts'
 import type { Candidate } from './placement.ts'
@@ -54,7 +54,7 @@ export function observeTenant(sources: TenantSources, tenant: Tenant, look: Look
     candidates: look.kind === 'unplaced' ? candidatesOf(sources) : [],
     look,
     keys: sources.keySecrets().flatMap((secret) => readKey(secret, tenant.metadata.uid) ?? []),
-    hasLogin: loginIn(sources.logins(), tenantName(tenant.metadata.uid)) !== undefined,
+    hasLogin: loginIn(sources.logins(), tenantName(dataUid(tenant))) !== undefined,
     takenHosts: takenHosts(tenant, sources.tenants),
   }
 }
@@ -74,7 +74,7 @@ function candidatesOf({ shards, occupancy }: TenantSources): Candidate[] {
 
 /** Looks into the Shard's database. That it does not answer is something seen, not an error. */
 export async function lookAtDatabase({ shards, connections }: TenantSources, tenant: Tenant): Promise<Look> {
-  const { metadata, spec, status } = tenant
+  const { spec, status } = tenant
   const home = shardOf(tenant)
   if (home === undefined) return { kind: 'unplaced' }
   if (status?.shard === undefined && spec.shardRef !== undefined && spec.shardRef.name !== home) {
@@ -95,7 +95,7 @@ export async function lookAtDatabase({ shards, connections }: TenantSources, ten
       : { kind: 'blocked', reason: 'ShardNotReady', message: `The Shard ${home} is not Ready: see its conditions.` }
   const { database } = shard.spec.endpoint
   try {
-    const facts = await readTenant(connection, metadata.uid, spec.isolation, shardNames(database))
+    const facts = await readTenant(connection, dataUid(tenant), spec.isolation, shardNames(database))
     return { kind: 'seen', facts, database }
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error

@@ -7,6 +7,7 @@ import type { Look, TenantWorld } from './observe.ts'
 import { planTenant } from './plan.ts'
 
 const UID = '0197fbd2-6d0e-7000-8000-000000000001'
+const FORMER = '0197fbd2-6d0e-7000-8000-000000000002'
 const NAME = 't_0197fbd26d0e70008000000000000001'
 
 type Changes = { spec?: Partial<TenantSpec>; status?: TenantStatus; metadata?: Partial<ObjectMeta> }
@@ -29,6 +30,7 @@ const tenant = ({ spec, status, metadata }: Changes = {}): Tenant => ({
 const INSTALLATION = '0197fbd2-6d0e-7000-8000-0000000000aa'
 const record = {
   installation: INSTALLATION,
+  owner: UID,
   namespace: 'ns',
   name: 'acme',
   isolation: 'schema',
@@ -59,6 +61,10 @@ const deleted = { metadata: { deletionTimestamp: 'now' } }
 const ownRecord = { ...record, isolation: 'database', database: NAME, schema: 'tenant' } as const
 const own = { ...whole, record: ownRecord, baseVersion: 2 }
 const inMode = (isolation: Isolation, facts: Partial<TenantFacts>) => world(seen(facts), { spec: { isolation } })
+
+const kept = { ...record, owner: 'former', name: 'former', retained: true }
+const adopting = (found: TenantFacts['record'], facts: Partial<TenantFacts> = {}, metadata: Partial<ObjectMeta> = {}) =>
+  world(seen({ ...(found === undefined ? nothing : {}), granted: false, ...facts, record: found }), { spec: { adopt: FORMER }, metadata })
 
 const steps: [string, TenantWorld, string[], string | undefined][] = [
   ['nothing when all stands', world(seen()), [], undefined],
@@ -95,6 +101,15 @@ const steps: [string, TenantWorld, string[], string | undefined][] = [
   ['keeps the data of a deleted one', world(seen(), deleted), ['retain'], undefined],
   ['removes it when asked to', world(seen(), { ...deleted, spec: { deletionPolicy: 'Delete' } }), ['drop'], undefined],
   ['nothing of a deleted one that never stood', world(seen(nothing), deleted), [], undefined],
+  ['takes kept data over', adopting({ ...kept }), ['adopt'], undefined],
+  ['brings what it takes over up to date', adopting({ ...kept }, { version: 1 }), ['adopt', 'migrate'], undefined],
+  ['goes on with what it has taken over', adopting({ ...kept, owner: UID, name: 'acme', retained: false }), ['grant'], undefined],
+  ['takes nothing from a Tenant that lives', adopting({ ...kept, retained: false }), [], 'AdoptRefused'],
+  ['takes over no other isolation', adopting({ ...kept, isolation: 'row' }), [], 'AdoptRefused'],
+  ['takes nothing out of another namespace', adopting({ ...kept, namespace: 'theirs' }), [], 'AdoptRefused'],
+  ['takes nothing from another installation', adopting({ ...kept, installation: 'theirs' }), [], 'AdoptRefused'],
+  ['makes no empty tenant where there is nothing to take over', adopting(undefined), [], 'AdoptRefused'],
+  ['leaves what it could not take over', adopting({ ...kept }, {}, deleted.metadata), [], undefined],
   ['leaves the data of another installation', world(seen({ record: { ...record, installation: 'theirs' } }), deleted), [], undefined],
   ['waits with the end until the Shard answers', world(blocked, deleted), [], 'ShardUnreachable'],
 ]

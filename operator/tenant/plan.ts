@@ -1,5 +1,6 @@
 import { TENANT_FINALIZER, type TenantCondition, type TenantReason } from '../../crds/tenant.ts'
-import type { TenantFacts, TenantRecord } from '../postgres/catalog.ts'
+import type { TenantFacts } from '../postgres/catalog.ts'
+import { findConflict, isOwn } from './conflict.ts'
 import { type ApiKey, keySecretName } from './keys.ts'
 import type { TenantWorld } from './observe.ts'
 import { choosePlacement, type Placement } from './placement.ts'
@@ -13,6 +14,7 @@ export type Failure = { stage: Stage; reason: TenantReason; message: string; cau
 /** One thing to do in the Shard's database. */
 export type DatabaseStep =
   | { kind: 'create' }
+  | { kind: 'adopt' }
   | { kind: 'reopen' }
   | { kind: 'grant' }
   | { kind: 'migrate'; from: number }
@@ -43,7 +45,8 @@ export function planTenant(world: TenantWorld, latest: Latest): TenantPlan {
   const keys = keySteps(world, tenant.spec.apiKeys?.map(({ name }) => name) ?? [])
   if (look.kind === 'blocked')
     return { kind: 'serve', claim, steps: [], failure: { stage: 'Provisioned', reason: look.reason, message: look.message }, keys }
-  const failure = findConflict(world, look.facts)
+  const conflict = findConflict(world, look.facts)
+  const failure: Failure | undefined = conflict && { stage: 'Provisioned', ...conflict }
   return { kind: 'serve', claim, steps: failure === undefined ? provisionSteps(world, look.facts, latest) : [], failure, keys }
 }
 
@@ -60,59 +63,16 @@ function planRemoval(world: TenantWorld): TenantPlan {
   return { kind: 'remove', steps: [step], failure: undefined, keys: revoke }
 }
 
-function provisionSteps({ hasLogin }: TenantWorld, { record, granted, ...at }: TenantFacts, latest: Latest): DatabaseStep[] {
+function provisionSteps({ hasLogin, tenant }: TenantWorld, { record, granted, ...at }: TenantFacts, latest: Latest): DatabaseStep[] {
   if (record === undefined || !record.made) return [{ kind: 'create' }]
   const steps: DatabaseStep[] = []
   const ownDatabase = record.isolation === 'database'
-  if (record.retained) steps.push({ kind: 'reopen' })
+  if (record.owner !== tenant.metadata.uid) steps.push({ kind: 'adopt' })
+  else if (record.retained) steps.push({ kind: 'reopen' })
   else if (!granted || (ownDatabase && !hasLogin)) steps.push({ kind: 'grant' })
   const isBehind = at.version < latest.tenant || (ownDatabase && at.baseVersion < latest.database)
   if (isBehind && record.isolation !== 'row') steps.push({ kind: 'migrate', from: at.version })
   return steps
-}
-
-/** Checks whose the things are before one is touched; nothing that may hold data is ever made anew in silence. */
-function findConflict(world: TenantWorld, { record, placeExists, roleExists }: TenantFacts): Failure | undefined {
-  const { tenant, installation } = world
-  const { name, namespace } = tenant.metadata
-  const { isolation } = tenant.spec
-  const found = (reason: TenantReason, message: string): Failure => ({ stage: 'Provisioned', reason, message })
-  if (record === undefined && tenant.status?.schema !== undefined) {
-    return found(
-      'DataMissing',
-      `The Shard no longer knows this tenant: restore its database from a backup, or delete this Tenant and create it anew.`,
-    )
-  }
-  if (record === undefined) {
-    // The tables that tenants share are there for all of them.
-    if (isolation === 'row' || (!placeExists && !roleExists)) return undefined
-    return found(
-      'NameConflict',
-      `A ${isolation} or role of the name this tenant would have exists without the mark of ownership: rename or remove it.`,
-    )
-  }
-  if (!isOwn(world, record)) {
-    return found(
-      'NameConflict',
-      `The data belongs to Tenant ${record.namespace}/${record.name} of installation ${record.installation}, this is ${installation}: place this Tenant on another Shard.`,
-    )
-  }
-  if (record.name !== name || record.namespace !== namespace) {
-    return found('NameConflict', `The data belongs to Tenant ${record.namespace}/${record.name}: create this Tenant under that name.`)
-  }
-  if (record.isolation !== isolation) {
-    return found('NameConflict', `The data has isolation ${record.isolation}: create this Tenant with that isolation.`)
-  }
-  if (!record.made) return undefined
-  const place = isolation === 'database' ? `database ${record.database}` : `schema ${record.schema}`
-  if (!placeExists) return found('DataMissing', `The ${place} is gone: restore it from a backup.`)
-  if (!roleExists) return found('DataMissing', `The role ${record.role} is gone: restore it, with its grants, from a backup.`)
-  return undefined
-}
-
-/** A record without an installation is older than those, and of the one that the database is marked for. */
-function isOwn({ installation }: TenantWorld, record: TenantRecord): boolean {
-  return record.installation === null || record.installation === installation
 }
 
 function keySteps({ tenant, keys }: TenantWorld, wanted: readonly string[]): KeyStep[] {

@@ -11,6 +11,7 @@ const STAGES = ['Placed', 'Provisioned', 'SchemaCurrent', 'Routed'] as const
 // What only a person can mend.
 const STALLED: ReadonlySet<TenantReason> = new Set<TenantReason>([
   'NameConflict',
+  'AdoptRefused',
   'DataMissing',
   'MigrationFailed',
   'ProvisioningFailed',
@@ -21,7 +22,13 @@ const STALLED: ReadonlySet<TenantReason> = new Set<TenantReason>([
   'PlacedElsewhere',
   'IsolationNotOffered',
 ])
-const FAILED: ReadonlySet<TenantReason> = new Set<TenantReason>(['NameConflict', 'DataMissing', 'MigrationFailed', 'ProvisioningFailed'])
+const FAILED: ReadonlySet<TenantReason> = new Set<TenantReason>([
+  'NameConflict',
+  'AdoptRefused',
+  'DataMissing',
+  'MigrationFailed',
+  'ProvisioningFailed',
+])
 // What says nothing of the stage itself, only that it could not be looked at.
 const UNSEEN: ReadonlySet<TenantReason> = new Set<TenantReason>(['ShardUnreachable', 'ShardNotReady', 'Waiting', 'InProgress'])
 

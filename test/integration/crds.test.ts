@@ -63,6 +63,12 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
   ['isolation', tenant({ isolation: 'database' }), tenant({ isolation: 'server' }), /supported values: "row", "schema", "database"/],
   ['isolations', shard({ isolations: ['row'] }), shard({ isolations: [] }), /at least 1 items/],
   ['deletionPolicy', tenant({ deletionPolicy: 'Delete' }), tenant({ deletionPolicy: 'Drop' }), /supported values: "Retain", "Delete"/],
+  [
+    'adopt',
+    tenant({ adopt: '0197fbd2-6d0e-7000-8000-000000000001' }),
+    tenant({ adopt: '0197FBD2-6D0E-7000-8000-000000000001' }),
+    /must be the UID of a former Tenant/,
+  ],
   ['Shard name', shardManifest('shard-a', shardSpec('x')), shardManifest('shard.a', shardSpec('x')), /DNS label of at most 63/],
   ['host', at({ host: '10.0.0.1' }), at({ host: 'postgres://db' }), /without scheme, port or path/],
   ['port', at({ port: 65_535 }), at({ port: 65_536 }), /less than or equal to 65535/],
@@ -94,6 +100,13 @@ describe('K8-05: rules about changes', () => {
     await create(shardSpec('one'))
     await create(shardSpec('one', { schedulable: false }))
     await expect(create(shardSpec('two'))).rejects.toThrow(/cannot be changed/)
+  })
+
+  test('what a Tenant adopts is said once', async () => {
+    const adopt = '0197fbd2-6d0e-7000-8000-000000000001'
+    const change = (spec: object) => kubectl(['apply', '-n', namespace, '-f', '-'], JSON.stringify(tenantManifest('adopter', spec)))
+    await change({ adopt })
+    for (const spec of [{ adopt: adopt.replace('1', '2') }, {}]) await expect(change(spec)).rejects.toThrow(/stays/)
   })
 
   test('a placed Tenant names its own Shard or none', async () => {
