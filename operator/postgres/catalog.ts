@@ -32,6 +32,8 @@ export type DatabaseFacts = {
   rowsSecure: boolean
   /** The mark on the template of tenants' databases; undefined: there is none. */
   templateMark: string | undefined
+  /** A database has the template's name that was not made as one: it is of another owner, or open and without a mark. */
+  templateForeign: boolean
 }
 
 /** Whose tenant it is and where it stands, as the Shard's database records it. */
@@ -112,6 +114,8 @@ const DATABASE_FACTS = `
                           AND l.rolcanlogin AND l.rolconfig IS NOT NULL
                      FROM pg_catalog.pg_roles g, pg_catalog.pg_roles l WHERE g.rolname = $1 AND l.rolname = $3), false) AS granted,
          (SELECT pg_catalog.shobj_description(x.oid, 'pg_database') FROM pg_catalog.pg_database x WHERE x.datname = $5) AS "templateMark",
+         EXISTS (SELECT FROM pg_catalog.pg_database x WHERE x.datname = $5 AND (x.datdba <> me.oid
+                    OR (x.datallowconn AND pg_catalog.shobj_description(x.oid, 'pg_database') IS NULL))) AS "templateForeign",
          coalesce((SELECT pg_catalog.pg_has_role(g.oid, r.oid, 'SET') FROM pg_catalog.pg_roles g, pg_catalog.pg_roles r WHERE g.rolname = $1 AND r.rolname = $4), false)
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = pg_catalog.to_regnamespace('${ROWS_SCHEMA}') AND c.relkind IN ('r', 'p')
                               AND NOT (c.relrowsecurity AND c.relforcerowsecurity

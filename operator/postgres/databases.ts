@@ -19,9 +19,15 @@ export function dropTemplate({ template }: ShardNames): string {
   return `DROP DATABASE IF EXISTS ${name(template)} WITH (FORCE)`
 }
 
-/** Makes the database of a template, empty. */
+/** Makes the database of a template, empty and closed: one without a mark that is open was not made here. */
 export function createTemplate({ template }: ShardNames): string {
-  return `CREATE DATABASE ${name(template)} ENCODING 'UTF8' TEMPLATE template0`
+  return `CREATE DATABASE ${name(template)} ENCODING 'UTF8' TEMPLATE template0 ALLOW_CONNECTIONS false`
+}
+
+/** Opens a template to be filled, with a mark that says whose it is and not that it is complete. */
+export function beginTemplate(names: ShardNames, mark: string): string {
+  return `${markTemplate(names, `${mark} unfinished`)}
+ALTER DATABASE ${name(names.template)} ALLOW_CONNECTIONS true;`
 }
 
 /** Marks a template as complete. */

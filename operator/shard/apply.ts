@@ -5,7 +5,7 @@ import { isStatus } from '../kubernetes/api-error.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { SECRETS } from '../kubernetes/object.ts'
 import { type Database, openDatabase, tryLogin } from '../postgres/connect.ts'
-import { createTemplate, dropTemplate, fillTemplate, markTemplate } from '../postgres/databases.ts'
+import { beginTemplate, createTemplate, dropTemplate, fillTemplate, markTemplate } from '../postgres/databases.ts'
 import { isOutage } from '../postgres/failure.ts'
 import type { Migrations } from '../postgres/migrations.ts'
 import { grantRows, migrateRows, secureTables } from '../postgres/rows.ts'
@@ -80,16 +80,18 @@ const ACTIONS: Record<ShardStep['kind'], (task: Task, step: ShardStep) => Promis
 
 /** Complete with its mark only: a template that was left half made is made anew. */
 async function makeTemplate({ database, world, migrations }: Task, step: ShardStep): Promise<void> {
+  if (step.kind !== 'make-template') return
   const { access, names } = world
   await database.run(dropTemplate(names))
   await database.run(createTemplate(names))
+  await database.run(beginTemplate(names, step.mark))
   const template = openDatabase({ ...access, database: names.template })
   try {
     await template.run(fillTemplate(names, migrations.database))
   } finally {
     await template.close()
   }
-  if (step.kind === 'make-template') await database.run(markTemplate(names, step.mark))
+  await database.run(markTemplate(names, step.mark))
 }
 
 /** The Secret before the role: after a crash between the two, the next pass finds a login that is refused, and sets its verifier from the Secret. */

@@ -84,6 +84,13 @@ const CHECKS: readonly ((world: ShardWorld) => Refusal | undefined)[] = [
           `The database ${names.database} belongs to "${database.mark}" and this is "${mark}": name another in spec.endpoint.database.`,
         )
       : undefined,
+  ({ database, isolations, names, ...marks }) =>
+    database !== undefined && isolations.includes('database') && !isOwnTemplate(database, marks)
+      ? refuse(
+          'DatabaseConflict',
+          `The database ${names.template} exists and is no template of this Shard: rename it, name another in spec.endpoint.database, or take database out of spec.isolations.`,
+        )
+      : undefined,
   ({ database }) =>
     database !== undefined && database.foreignRoles.length > 0
       ? refuse(
@@ -92,6 +99,14 @@ const CHECKS: readonly ((world: ShardWorld) => Refusal | undefined)[] = [
         )
       : undefined,
 ]
+
+// A template is dropped when its migrations are old: nothing else may ever be taken for one.
+function isOwnTemplate(
+  { templateMark: found, templateForeign }: NonNullable<ShardWorld['database']>,
+  { mark, formerMark }: Pick<ShardWorld, 'mark' | 'formerMark'>,
+): boolean {
+  return !templateForeign && (found === undefined || [mark, formerMark].some((own) => found.startsWith(`${own}, template `)))
+}
 
 function refuse(reason: ShardReason, message: string): Refusal {
   return { kind: 'refuse', reason, message }

@@ -75,6 +75,7 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
   ['database', at({ database: 'tenantry_1' }), at({ database: 'Tenantry; DROP' }), /lower-case letters, digits and "_"/],
   ['database length', at({ database: 'a'.repeat(50) }), at({ database: 'a'.repeat(51) }), /(more|longer) than 50/],
   ['database not of Postgres', at({ database: 'postgres1' }), at({ database: 'postgres' }), /not be a database of Postgres itself/],
+  ['database without the prefix of Postgres', at({ database: 'pgx' }), at({ database: 'pg_x' }), /must not begin with pg_/],
   ['verify-full needs a CA', shard({}), shard({ tls: {} }), /verify-full needs spec.tls.caSecretRef/],
   [
     'a CA needs verify-full',

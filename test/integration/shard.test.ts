@@ -123,6 +123,26 @@ test('OP-19: another installation with a Shard of the same name in a namespace o
   await admin.end()
 })
 
+test('OP-19: a database that has the name of a template is not taken for one, and a Shard may be called by a reserved word', async () => {
+  const database = `test_${suffix}_t`
+  const admin = new pg.Client({ connectionString: inject('postgres').adminUrl })
+  await admin.connect()
+  const exists = async (name: string) => (await admin.query('SELECT FROM pg_database WHERE datname = $1', [name])).rows.length === 1
+  await admin.query(`CREATE DATABASE ${database}_template`)
+  await applyAll(namespace, [shardManifest('templated', shardSpec(database)), shardManifest('reserved', shardSpec('order'))])
+  await refused('templated', 'DatabaseConflict')
+  expect(await exists(`${database}_template`)).toBe(true)
+  await applyAll(namespace, [shardManifest('first', shardSpec(`${database}_template`))])
+  await ready('shard', 'first')
+  await kubectl(['label', 'shard', 'templated', '-n', namespace, 'touched=1'])
+  await refused('templated', 'DatabaseConflict')
+  await ready('shard', 'first')
+  await applyAll(namespace, [shardManifest('other-way', shardSpec(`${database}_template_template`))])
+  await refused('other-way', 'DatabaseConflict')
+  await ready('shard', 'reserved')
+  await admin.end()
+})
+
 test('OP-12: a Shard that goes away says so, keeps its tenants waiting and no others, and heals', async () => {
   const { host, port } = inject('postgres')
   const proxy = await startTcpProxy({ host, port })

@@ -1,4 +1,4 @@
-import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
 import { bucketDocument, bucketOf, parseCredentials, parseRouting, type Route } from '../../config/routing.ts'
@@ -21,21 +21,16 @@ beforeAll(async () => {
   await applyAll(namespace, [shardManifest('shard-a', shardSpec(database), { zone: 'a' })])
   operator = await startOperator(namespace, { TENANTRY_RESYNC_SECONDS: '2' })
   await ready('shard', 'shard-a')
-  admin = await connectTo(database)
+  const url = new URL(inject('postgres').adminUrl)
+  url.pathname = `/${database}`
+  admin = new pg.Client({ connectionString: url.href })
+  await admin.connect()
 })
 
 afterAll(async () => {
   await admin?.end()
   await operator?.stop()
 })
-
-async function connectTo(name: string): Promise<pg.Client> {
-  const url = new URL(inject('postgres').adminUrl)
-  url.pathname = `/${name}`
-  const client = new pg.Client({ connectionString: url.href })
-  await client.connect()
-  return client
-}
 
 const ready = (kind: string, name: string) =>
   kubectl(['wait', '-n', namespace, '--for=condition=Ready', `${kind}/${name}`, '--timeout=40s'])
@@ -166,49 +161,6 @@ test('keys come and go with the spec; a Secret of somebody else is neither read 
   await expect(token('keys', 'two')).rejects.toThrow(/not found/)
   await kubectl(['delete', 'secret', 'keys-apikey-theirs', '-n', namespace])
   await ready('tenant', 'keys')
-})
-
-test('OP-19: a schema without the mark of ownership is never adopted', async () => {
-  await applyAll(namespace, [tenantManifest('squatted', { shardRef: { name: 'shard-c' } })])
-  const { uid } = (await get('tenant', 'squatted')).metadata
-  const server = new pg.Client({ connectionString: inject('postgres').adminUrl })
-  await server.connect()
-  await server.query(`CREATE ROLE t_${uid.replaceAll('-', '')}`)
-  await applyAll(namespace, [shardManifest('shard-c', shardSpec(`${database}_c`))])
-  await vi.waitFor(async () => expect(await statusOf('squatted')).toMatchObject({ phase: 'Failed' }), PATIENCE)
-  expect((await statusOf('squatted')).conditions).toContainEqual(
-    expect.objectContaining({ type: 'Provisioned', status: 'False', reason: 'NameConflict' }),
-  )
-  await server.query(`DROP ROLE t_${uid.replaceAll('-', '')}`)
-  await server.end()
-  // It would be looked at again within 30 s; a change is seen at once.
-  await kubectl(['label', 'tenant', 'squatted', '-n', namespace, 'mended=yes'])
-  await ready('tenant', 'squatted')
-})
-
-test('OP-19: a record of another installation is left alone, says whose it is, and gets no route', async () => {
-  const theirs = randomUUID()
-  await applyAll(namespace, [tenantManifest('disputed', { shardRef: { name: 'shard-d' } })])
-  const { uid } = (await get('tenant', 'disputed')).metadata
-  await applyAll(namespace, [shardManifest('shard-d', shardSpec(`${database}_d`, { schedulable: false }))])
-  await ready('shard', 'shard-d')
-  const other = await connectTo(`${database}_d`)
-  const record = [uid, theirs, namespace, 'disputed', 'schema', `t_${uid.replaceAll('-', '')}`]
-  await other.query(
-    `INSERT INTO tenantry.tenants (uid, installation, namespace, name, isolation, schema_name, role_name) VALUES ($1, $2, $3, $4, $5, $6, $6)`,
-    record,
-  )
-  await kubectl(['patch', 'shard', 'shard-d', '-n', namespace, '--type=merge', '-p', '{"spec":{"schedulable":true}}'])
-  await vi.waitFor(async () => expect(await statusOf('disputed')).toMatchObject({ phase: 'Failed' }), PATIENCE)
-  expect((await statusOf('disputed')).conditions).toContainEqual(
-    expect.objectContaining({ type: 'Ready', reason: 'NameConflict', message: expect.stringContaining(theirs) }),
-  )
-  expect(await routeOf(uid)).toBeUndefined()
-  await kubectl(['delete', 'tenant', 'disputed', '-n', namespace, '--timeout=40s'])
-  expect((await other.query('SELECT installation, retained_at FROM tenantry.tenants')).rows).toEqual([
-    { installation: theirs, retained_at: null },
-  ])
-  await other.end()
 })
 
 test('OP-17: Retain keeps the data, closes it and says so; Delete leaves nothing', async () => {
