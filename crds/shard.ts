@@ -12,6 +12,7 @@ export type ShardSpec = {
   capacity: { tenants: number }
   isolations: Isolation[]
   schedulable: boolean
+  warmSchemas: number
 }
 
 /** What the operator has found; it may be lost and is worked out again. */

@@ -190,7 +190,13 @@ async function startWork(
       name: 'shard',
       reconcile: (name, pass) =>
         reconcileShard(
-          { ...shared, migrations, shard: shards.get, countTenants: (shard) => occupancy.count().get(shard) ?? 0 },
+          {
+            ...shared,
+            migrations,
+            isBusy: occupancy.isBusy,
+            shard: shards.get,
+            countTenants: (shard) => occupancy.count().get(shard) ?? 0,
+          },
           name,
           pass,
         ),
@@ -230,7 +236,7 @@ async function startWork(
   for (const { metadata } of tenants.list()) started.tenants.enqueue(metadata.name, 'resync')
   const { shards: shardPasses, tenants: tenantPasses } = started
   return {
-    phases: () => countPhases(tenants.list()),
+    phases: () => occupancy.phases(),
     watchAges: () => new Map(Object.entries(stores).map(([kind, store]) => [kind, store.age()])),
     stuck: () =>
       [...shardPasses.stuck(), ...tenantPasses.stuck()].map(
@@ -270,12 +276,6 @@ function routeInStatus(tenant: Tenant, secrets: Parameters<typeof readKey>[0][])
   const wanted = new Set(tenant.spec.apiKeys?.map((key) => key.name))
   const keys = secrets.flatMap((secret) => readKey(secret, uid) ?? []).filter((key) => wanted.has(key.name))
   return [buildRoute({ id: name, uid: dataUid(tenant), home, hosts: tenant.spec.hosts ?? [], keys: routeKeys(keys) })]
-}
-
-function countPhases(tenants: readonly Tenant[]): Map<string, number> {
-  const counts = new Map<string, number>()
-  for (const { status } of tenants) counts.set(status?.phase ?? 'Pending', (counts.get(status?.phase ?? 'Pending') ?? 0) + 1)
-  return counts
 }
 
 function staleWatches(work: Work | undefined): string[] {

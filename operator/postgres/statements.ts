@@ -146,10 +146,16 @@ export function lockTenant(uid: string): string {
   return `SELECT pg_advisory_xact_lock(hashtextextended(${text(uid)}, 0));`
 }
 
-/** One migration of a tenant's own tables, and its mark. */
-export function applyMigration(uid: string, schema: string, role: string, { version, name: title, sql }: Migration): string {
+/** One migration of tables of one tenant alone. */
+export function migrateSchema(schema: string, role: string, { sql }: Migration): string {
   return `SET LOCAL search_path TO ${name(schema)};
 ${fill(sql, { role, schema })}
-SET LOCAL search_path TO '';
+SET LOCAL search_path TO '';`
+}
+
+/** One migration of a tenant's own tables, and its mark. */
+export function applyMigration(uid: string, schema: string, role: string, migration: Migration): string {
+  const { version, name: title } = migration
+  return `${migrateSchema(schema, role, migration)}
 INSERT INTO tenantry.migrations (tenant, version, name) VALUES (${text(uid)}, ${version}, ${text(title)});`
 }

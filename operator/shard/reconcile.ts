@@ -7,42 +7,39 @@ import type { Client } from '../kubernetes/client.ts'
 import { SHARDS } from '../kubernetes/object.ts'
 import type { Recorder } from '../kubernetes/recorder.ts'
 import type { Result } from '../loop/controller.ts'
-import type { Logger } from '../loop/logger.ts'
-import type { Connections } from '../postgres/connections.ts'
-import { latestOf, type Migrations } from '../postgres/migrations.ts'
+import { latestOf } from '../postgres/migrations.ts'
 import type { RoutingPublisher } from '../routing/publish.ts'
 import { applyShard } from './apply.ts'
 import { observeShard, type Shard } from './observe.ts'
 import { planShard } from './plan.ts'
+import { keepSpares, type SpareTools } from './spares.ts'
 import { type ShardOutcome, shardStatus } from './status.ts'
 
 /** What passes of Shards work with. */
-export type ShardContext = {
+export type ShardContext = SpareTools & {
   client: Client
   namespace: string
   installation: string
-  migrations: Migrations
   shard: (name: string) => Shard | undefined
   /** How many Tenants are placed on the Shard. */
   countTenants: (shard: string) => number
-  connections: Connections
   routing: RoutingPublisher
   recorder: Recorder
-  log: Logger
 }
 
 const PROBE_AGAIN: Result = { kind: 'requeue', afterMs: 5_000 }
 const AT_ONCE: Result = { kind: 'requeue', afterMs: 0 }
 const DONE: Result = { kind: 'done' }
 
-/** One pass: looks at the server, sets up what is missing, says how it stands. A Shard that is not Ready is looked at again after 5 s. */
+/** One pass: looks at the server, sets up what is missing, says how it stands. A Shard that is not Ready, or has tenants under way, is looked at again after 5 s. */
 export async function reconcileShard(context: ShardContext, name: string, signal: AbortSignal): Promise<Result> {
   const shard = context.shard(name)
   if (shard === undefined) return forget(context, name)
   const outcome = await setUp(context, shard, signal)
   if (outcome.kind === 'again') return AT_ONCE
   await writeStatus(context, shard, outcome, signal)
-  return outcome.kind === 'ready' ? DONE : PROBE_AGAIN
+  if (outcome.kind !== 'ready') return PROBE_AGAIN
+  return (await keepSpares(context, shard)) ? DONE : PROBE_AGAIN
 }
 
 async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): Promise<ShardOutcome | { kind: 'again' }> {

@@ -15,6 +15,7 @@ const shard = (status?: ShardStatus): Shard => ({
     capacity: { tenants: 1 },
     isolations: ['schema'],
     schedulable: true,
+    warmSchemas: 0,
   },
   ...(status === undefined ? {} : { status }),
 })

@@ -3,16 +3,8 @@ import { OperatorError } from '../errors.ts'
 import { latest } from '../postgres/migrations.ts'
 import { physicalNames, shardNames } from '../postgres/names.ts'
 import { createRowTenant, dropRowTenant, grantRows } from '../postgres/rows.ts'
-import {
-  createTenant,
-  dropTenant,
-  grantTenant,
-  migrateTenant,
-  reopenRecord,
-  reopenTenant,
-  retainRecord,
-  retainTenant,
-} from '../postgres/statements.ts'
+import { provideTenant } from '../postgres/spares.ts'
+import { dropTenant, grantTenant, migrateTenant, reopenRecord, reopenTenant, retainRecord, retainTenant } from '../postgres/statements.ts'
 import type { Home } from '../routing/build.ts'
 import { adoptDatabase, keepDatabase, makeDatabase, removeDatabase } from './database.ts'
 import { dataUid, homeInStatus, shardOf } from './home.ts'
@@ -80,7 +72,7 @@ const ROW: Record<DatabaseStep['kind'], Action> = {
 }
 
 const SCHEMA: Record<DatabaseStep['kind'], Action> = {
-  create: ({ database, names, identity, tools }) => database.run(createTenant(names, identity, tools.migrations.tenant)),
+  create: ({ database, names, identity, tools }) => database.run(provideTenant(names, identity, tools.migrations.tenant)),
   adopt: (target) => target.database.run(`${adoption(target)}\n${grantTenant(target.names, target.physical.schema)}`),
   reopen: ({ database, names, identity, physical }) => database.run(reopenTenant(names, identity.uid, physical.schema)),
   grant: ({ database, names, physical }) => database.run(grantTenant(names, physical.schema)),

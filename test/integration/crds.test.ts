@@ -84,6 +84,7 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
     /only used with mode verify-full/,
   ],
   ['tls', shard({ tls: { mode: 'disable' } }), shard({ tls: undefined }), /spec.tls: Required value/],
+  ['warmSchemas', shard({ warmSchemas: 0 }), shard({ warmSchemas: 101 }), /less than or equal to 100/],
   ['capacity', shard({ capacity: { tenants: 1 } }), shard({ capacity: { tenants: 0 } }), /greater than or equal to 1/],
 ]
 

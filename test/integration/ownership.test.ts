@@ -41,9 +41,54 @@ async function isRouted(uid: string): Promise<boolean> {
   return parsed.ok && parsed.value.tenants.some((route) => route.uid === uid)
 }
 
+test('ready schemas are kept, taken by the next tenants, made anew, and none when they are switched off', async () => {
+  const place = `${database}_w`
+  const warm = (warmSchemas: number) => applyAll(namespace, [shardManifest('shard-w', shardSpec(place, { warmSchemas }))])
+  await warm(2)
+  await ready('shard', 'shard-w')
+  const inside = await connectTo(place)
+  const spares = async () =>
+    (
+      await inside.query(`SELECT s.name, r.oid, n.oid AS schema FROM tenantry.spares s
+      JOIN pg_roles r ON r.rolname = s.name JOIN pg_namespace n ON n.nspname = s.name ORDER BY s.name`)
+    ).rows
+  await vi.waitFor(async () => expect(await spares()).toHaveLength(2), PATIENCE)
+  expect((await inside.query('SELECT FROM tenantry.head')).rows).toEqual([])
+  const before = await spares()
+  const names = ['one', 'two', 'three']
+  await applyAll(
+    namespace,
+    names.map((name) => tenantManifest(name, { shardRef: { name: 'shard-w' } })),
+  )
+  for (const name of names) await ready('tenant', name)
+  const roles = await Promise.all(names.map(async (name) => (await statusOf(name)).role))
+  const taken = await inside.query(
+    `SELECT r.oid, n.oid AS schema, has_table_privilege(r.oid, format('%I.tasks', n.nspname), 'INSERT') AND pg_has_role($2, r.oid, 'SET')
+            AND pg_has_role(r.oid, $3, 'USAGE') AS usable,
+            (SELECT count(*)::int FROM tenantry.migrations m JOIN tenantry.tenants t ON t.uid = m.tenant WHERE t.role_name = r.rolname) AS version
+       FROM pg_roles r JOIN pg_namespace n ON n.nspname = r.rolname WHERE r.rolname = ANY ($1)`,
+    [roles, `${place}_runtime`, `${place}_tenants`],
+  )
+  expect(taken.rows.map(({ usable, version }) => [usable, version])).toEqual(names.map(() => [true, 2]))
+  const oids = new Set(taken.rows.map(({ oid }) => oid))
+  expect(before.filter(({ oid }) => oids.has(oid))).toHaveLength(2)
+  await vi.waitFor(async () => expect(await spares()).toHaveLength(2), PATIENCE)
+  await inside.query('UPDATE tenantry.spares SET version = 1')
+  const old = (await spares()).map(({ name }) => name)
+  await kubectl(['label', 'shard', 'shard-w', '-n', namespace, 'touched=1'])
+  await vi.waitFor(async () => {
+    const now = (await spares()).map(({ name }) => name)
+    expect([now.length, now.filter((name) => old.includes(name))]).toEqual([2, []])
+  }, PATIENCE)
+  await warm(0)
+  await vi.waitFor(async () => expect(await spares()).toEqual([]), PATIENCE)
+  expect((await inside.query(`SELECT FROM pg_namespace WHERE nspname LIKE 'spare%'`)).rows).toEqual([])
+  await inside.end()
+})
+
 test.each(['row', 'schema', 'database'])('OP-19: names that are alike, or words of SQL, share nothing: isolation %s', async (isolation) => {
   const names = ['select', 'public', 'tenantry', 'a-b', 'ab', `${'x'.repeat(39)}a`, `${'x'.repeat(39)}b`]
-  const manifests = names.map((name) => tenantManifest(name, { isolation, deletionPolicy: 'Delete' }))
+  const manifests = names.map((name) => tenantManifest(name, { isolation, deletionPolicy: 'Delete', shardRef: { name: 'shard-a' } }))
   await applyAll(namespace, [shardManifest('shard-a', shardSpec(database)), ...manifests])
   for (const name of names) await ready('tenant', name)
   const found = await Promise.all(names.map(statusOf))
