@@ -3,11 +3,12 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { type Bench, type Figure, judge, table } from './figures.ts'
 import { operatorMemory, runtimeMemory } from './memory.ts'
+import { provisions } from './provision.ts'
 import { reconcile } from './reconcile.ts'
 import { command, commandFew, tenantRead } from './requests.ts'
 
 const ROUNDS = 3
-const BENCHES: readonly Bench[] = [tenantRead, command, commandFew, reconcile, runtimeMemory, operatorMemory]
+const BENCHES: readonly Bench[] = [tenantRead, command, commandFew, reconcile, ...provisions, runtimeMemory, operatorMemory]
 const FILE = '.tenantry/bench.json'
 
 /** What the figures depend on. */
