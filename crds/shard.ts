@@ -13,6 +13,7 @@ export type ShardSpec = {
   isolations: Isolation[]
   schedulable: boolean
   credentials?: { rotateAfter?: string }
+  warmSchemas: number
 }
 
 /** What the operator has found; it may be lost and is worked out again. */

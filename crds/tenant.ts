@@ -17,6 +17,7 @@ export type TenantSpec = {
   suspended: boolean
   /** RFC 3339. */
   subscriptionEndsAt?: string
+  adopt?: string
   deletionPolicy: DeletionPolicy
   deletionProtection: boolean
 }
@@ -87,6 +88,7 @@ export const TENANT_REASONS = {
   Provisioned: 'What the isolation asks for stands on the Shard: rows, or schema and role, or database and login.',
   ShardUnreachable: 'The database does not answer.',
   NameConflict: 'What the Tenant needs exists already and belongs to somebody else.',
+  AdoptRefused: 'The data that spec.adopt names is in use, of another isolation, or not there.',
   DataMissing: 'The schema, database or role was removed by hand.',
   ProvisioningFailed: 'A statement failed.',
   SchemaCurrent: 'All migrations have run.',

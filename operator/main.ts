@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { CREDENTIALS_SECRET, ROUTING_LABEL } from '../config/routing.ts'
 import { isStatus } from './kubernetes/api-error.ts'
 import { type Client, connect } from './kubernetes/client.ts'
+import { readInstallation } from './kubernetes/installation.ts'
 import { holdLease } from './kubernetes/lease.ts'
 import { CONFIG_MAPS, SECRETS, SHARDS, TENANTS } from './kubernetes/object.ts'
 import { createRecorder } from './kubernetes/recorder.ts'
@@ -21,7 +22,7 @@ import { describeSettings, readSettings, type Settings, SettingsError } from './
 import type { Shard } from './shard/observe.ts'
 import { reconcileShard } from './shard/reconcile.ts'
 import type { Tenant } from './tenant/home.ts'
-import { shardOf } from './tenant/home.ts'
+import { dataUid, shardOf } from './tenant/home.ts'
 import { KEY_LABEL } from './tenant/keys.ts'
 import { LastWrites } from './tenant/last-writes.ts'
 import { Occupancy } from './tenant/occupancy.ts'
@@ -152,8 +153,8 @@ async function startWork(
     for (const tenant of tenants.list()) if (which(tenant)) started?.tenants.enqueue(tenant.metadata.name)
   }
 
-  function lacksLogin({ metadata, status }: Tenant): boolean {
-    return status?.isolation === 'database' && loginIn(logins.get(CREDENTIALS_SECRET), tenantName(metadata.uid)) === undefined
+  function lacksLogin(tenant: Tenant): boolean {
+    return tenant.status?.isolation === 'database' && loginIn(logins.get(CREDENTIALS_SECRET), tenantName(dataUid(tenant))) === undefined
   }
 
   const shardMarks = new Map<string, string>()
@@ -182,17 +183,24 @@ async function startWork(
 
   await Promise.all(Object.values(stores).map((store) => store.synced))
   await createCredentials(client, namespace, signal)
+  const installation = await readInstallation(client, namespace, signal)
   await routing.start(
     documents.list(),
     tenants.list().flatMap((tenant) => routeInStatus(tenant, keys.list(), Date.now())),
   )
-  const shared = { client, namespace, connections, routing, recorder, log }
+  const shared = { client, namespace, installation, connections, routing, recorder, log }
   started = {
     shards: runController({
       name: 'shard',
       reconcile: (name, pass) =>
         reconcileShard(
-          { ...shared, migrations, shard: shards.get, countTenants: (shard) => occupancy.count().get(shard) ?? 0 },
+          {
+            ...shared,
+            migrations,
+            isBusy: occupancy.isBusy,
+            shard: shards.get,
+            countTenants: (shard) => occupancy.count().get(shard) ?? 0,
+          },
           name,
           pass,
         ),
@@ -233,7 +241,7 @@ async function startWork(
   for (const { metadata } of tenants.list()) started.tenants.enqueue(metadata.name, 'resync')
   const { shards: shardPasses, tenants: tenantPasses } = started
   return {
-    phases: () => countPhases(tenants.list()),
+    phases: () => occupancy.phases(),
     watchAges: () => new Map(Object.entries(stores).map(([kind, store]) => [kind, store.age()])),
     stuck: () =>
       [...shardPasses.stuck(), ...tenantPasses.stuck()].map(
@@ -263,12 +271,6 @@ async function createCredentials(client: Client, namespace: string, signal: Abor
   } catch (error) {
     if (!isStatus(error, 409)) throw error
   }
-}
-
-function countPhases(tenants: readonly Tenant[]): Map<string, number> {
-  const counts = new Map<string, number>()
-  for (const { status } of tenants) counts.set(status?.phase ?? 'Pending', (counts.get(status?.phase ?? 'Pending') ?? 0) + 1)
-  return counts
 }
 
 function staleWatches(work: Work | undefined): string[] {

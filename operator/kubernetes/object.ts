@@ -33,7 +33,7 @@ export type AnyObject = { apiVersion: string; kind: string; metadata: ObjectMeta
 export type KubeObject<Spec = unknown, Status = unknown> = AnyObject & { spec: Spec; status?: Status }
 
 /** A core v1 ConfigMap. */
-export type ConfigMap = AnyObject & { data?: Record<string, string> }
+export type ConfigMap = AnyObject & { immutable?: boolean; data?: Record<string, string> }
 
 /** A core v1 Secret; the values of `data` are base64. `stringData` is only ever sent. */
 export type Secret = AnyObject & { type?: string; data?: Record<string, string>; stringData?: Record<string, string> }

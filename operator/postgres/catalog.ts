@@ -38,10 +38,16 @@ export type DatabaseFacts = {
   neighboursVersion: number
   /** The mark on the template of tenants' databases; undefined: there is none. */
   templateMark: string | undefined
+  /** A database has the template's name that was not made as one: it is of another owner, or open and without a mark. */
+  templateForeign: boolean
 }
 
 /** Whose tenant it is and where it stands, as the Shard's database records it. */
 export type TenantRecord = Physical & {
+  /** Null in records older than installations: it is the one that the database is marked for. */
+  installation: string | null
+  /** The UID of the Tenant that has it, or had it when it was kept. */
+  owner: string
   namespace: string
   name: string
   isolation: Isolation
@@ -129,6 +135,8 @@ const DATABASE_FACTS = `
          coalesce((SELECT s.rolcanlogin FROM pg_catalog.pg_roles s WHERE s.rolname = $6), false) AS "canLogin",
          (SELECT count(*)::int FROM pg_catalog.pg_stat_activity a WHERE a.usename = $6) AS connections,
          (SELECT pg_catalog.shobj_description(x.oid, 'pg_database') FROM pg_catalog.pg_database x WHERE x.datname = $5) AS "templateMark",
+         EXISTS (SELECT FROM pg_catalog.pg_database x WHERE x.datname = $5 AND (x.datdba <> me.oid
+                    OR (x.datallowconn AND pg_catalog.shobj_description(x.oid, 'pg_database') IS NULL))) AS "templateForeign",
          coalesce((SELECT pg_catalog.pg_has_role(g.oid, r.oid, 'SET') FROM pg_catalog.pg_roles g, pg_catalog.pg_roles r WHERE g.rolname = $1 AND r.rolname = $4), false)
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = pg_catalog.to_regnamespace('${ROWS_SCHEMA}') AND c.relkind IN ('r', 'p')
                               AND ${OPEN_TABLE}) AS "rowsSecure",
@@ -150,7 +158,7 @@ export async function readTenant(database: Reader, uid: string, isolation: Isola
 
 const TENANT_FACTS = `
   SELECT CASE WHEN t.uid IS NOT NULL THEN json_build_object(
-           'namespace', t.namespace, 'name', t.name, 'isolation', t.isolation, 'database', t.database_name, 'schema', t.schema_name,
+           'installation', t.installation, 'owner', coalesce(t.owner, t.uid), 'namespace', t.namespace, 'name', t.name, 'isolation', t.isolation, 'database', t.database_name, 'schema', t.schema_name,
            'role', t.role_name, 'epoch', t.epoch, 'retained', t.retained_at IS NOT NULL, 'made', t.made_at IS NOT NULL) END AS record,
          CASE $6::text WHEN 'database' THEN d.oid IS NOT NULL ELSE n.oid IS NOT NULL END AS "placeExists",
          r.oid IS NOT NULL AS "roleExists",

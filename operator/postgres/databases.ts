@@ -21,9 +21,15 @@ export function dropTemplate({ template }: ShardNames): string {
   return `DROP DATABASE IF EXISTS ${name(template)} WITH (FORCE)`
 }
 
-/** Makes the database of a template, empty. */
+/** Makes the database of a template, empty and closed: one without a mark that is open was not made here. */
 export function createTemplate({ template }: ShardNames): string {
-  return `CREATE DATABASE ${name(template)} ENCODING 'UTF8' TEMPLATE template0`
+  return `CREATE DATABASE ${name(template)} ENCODING 'UTF8' TEMPLATE template0 ALLOW_CONNECTIONS false`
+}
+
+/** Opens a template to be filled, with a mark that says whose it is and not that it is complete. */
+export function beginTemplate(names: ShardNames, mark: string): string {
+  return `${markTemplate(names, `${mark} unfinished`)}
+ALTER DATABASE ${name(names.template)} ALLOW_CONNECTIONS true;`
 }
 
 /** Marks a template as complete. */
@@ -40,10 +46,13 @@ export function fillTemplate(names: ShardNames, migrations: readonly Migration[]
 }
 
 /** Records, before anything is made, that a database is to be; makes the login, which may not log in yet. Does nothing the second time. */
-export function announceDatabase({ uid, namespace, name: id, epoch }: TenantIdentity, { database, schema, role }: Physical): string {
+export function announceDatabase(
+  { uid, installation, namespace, name: id, epoch }: TenantIdentity,
+  { database, schema, role }: Physical,
+): string {
   return `${lockTenant(uid)}
-INSERT INTO tenantry.tenants (uid, namespace, name, isolation, database_name, schema_name, role_name, epoch, made_at)
-VALUES (${text(uid)}, ${text(namespace)}, ${text(id)}, 'database', ${text(database)}, ${text(schema)}, ${text(role)}, ${epoch}, NULL)
+INSERT INTO tenantry.tenants (uid, installation, namespace, name, isolation, database_name, schema_name, role_name, epoch, made_at)
+VALUES (${text(uid)}, ${text(installation)}, ${text(namespace)}, ${text(id)}, 'database', ${text(database)}, ${text(schema)}, ${text(role)}, ${epoch}, NULL)
 ON CONFLICT (uid) DO NOTHING;
 ${block(`IF NOT (${exists(role)}) THEN CREATE ROLE ${name(role)} NOLOGIN; END IF;`)}`
 }
@@ -61,14 +70,14 @@ ALTER DATABASE ${name(database)} ALLOW_CONNECTIONS true;`
 
 /** Inside the tenant's own database: its record, its head, its tables. Stands whole or not at all. */
 export function fillDatabase(
-  { uid, namespace, name: id, epoch }: TenantIdentity,
+  { uid, installation, namespace, name: id, epoch }: TenantIdentity,
   { database, schema, role }: Physical,
   { tenants }: ShardNames,
   migrations: readonly Migration[],
 ): string {
   return [
-    `INSERT INTO tenantry.tenants (uid, namespace, name, isolation, database_name, schema_name, role_name, epoch)
-VALUES (${text(uid)}, ${text(namespace)}, ${text(id)}, 'database', ${text(database)}, ${text(schema)}, ${text(role)}, ${epoch});`,
+    `INSERT INTO tenantry.tenants (uid, installation, namespace, name, isolation, database_name, schema_name, role_name, epoch)
+VALUES (${text(uid)}, ${text(installation)}, ${text(namespace)}, ${text(id)}, 'database', ${text(database)}, ${text(schema)}, ${text(role)}, ${epoch});`,
     `INSERT INTO tenantry.head (tenant, role, epoch) VALUES (${text(uid)}, ${text(role)}, ${epoch});`,
     `INSERT INTO tenantry.relayed (tenant, role) VALUES (${text(uid)}, ${text(role)});`,
     ...migrations.map((migration) => applyMigration(uid, schema, role, migration)),

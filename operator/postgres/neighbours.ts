@@ -8,6 +8,9 @@ import { createTenant, dropTenant } from './statements.ts'
 /** The UIDs of a Shard's two synthetic tenants: one with a schema, one among the shared tables. Nobody has a key to them. */
 export type Neighbours = { schema: string; row: string }
 
+/** No installation has this one (the nil UUID, RFC 9562): the neighbours are nobody's tenants. */
+const NOBODYS = '00000000-0000-0000-0000-000000000000'
+
 const TITLE = 'This belongs to a neighbour.'
 
 /** The same for the same database, others for others: roles are shared by all databases of a server. */
@@ -24,9 +27,9 @@ export function makeNeighbours(names: ShardNames, migrations: readonly Migration
   const physical = tenantName(schema)
   return [
     dropTenant(schema, physical, physical),
-    createTenant(names, { uid: schema, namespace: '', name: 'neighbour-schema', epoch: 1 }, migrations),
+    createTenant(names, { uid: schema, installation: NOBODYS, namespace: '', name: 'neighbour-schema', epoch: 1 }, migrations),
     `DELETE FROM tenantry.tenants WHERE uid = ${text(row)};`,
-    createRowTenant(names, { uid: row, namespace: '', name: 'neighbour-row', epoch: 1 }),
+    createRowTenant(names, { uid: row, installation: NOBODYS, namespace: '', name: 'neighbour-row', epoch: 1 }),
     `SELECT set_config('app.tenant_id', ${text(row)}, true);`,
     `DELETE FROM ${ROWS_SCHEMA}.tasks WHERE tenant_id = ${text(row)};`,
     taskIn(name(physical), schema),

@@ -45,10 +45,10 @@ END $$;`
 }
 
 /** Makes all that a tenant of the shared tables has: its record, its head, its mark of what is relayed. */
-export function createRowTenant({ rows }: ShardNames, { uid, namespace, name: id, epoch }: TenantIdentity): string {
+export function createRowTenant({ rows }: ShardNames, { uid, installation, namespace, name: id, epoch }: TenantIdentity): string {
   return `WITH known AS (
-  INSERT INTO tenantry.tenants (uid, namespace, name, isolation, schema_name, role_name, epoch)
-  VALUES (${text(uid)}, ${text(namespace)}, ${text(id)}, 'row', ${text(ROWS_SCHEMA)}, ${text(rows)}, ${epoch}) RETURNING uid, role_name, epoch
+  INSERT INTO tenantry.tenants (uid, installation, namespace, name, isolation, schema_name, role_name, epoch)
+  VALUES (${text(uid)}, ${text(installation)}, ${text(namespace)}, ${text(id)}, 'row', ${text(ROWS_SCHEMA)}, ${text(rows)}, ${epoch}) RETURNING uid, role_name, epoch
 ), headed AS (
   INSERT INTO tenantry.head (tenant, role, epoch) SELECT uid, role_name, epoch FROM known
 ) INSERT INTO tenantry.relayed (tenant, role) SELECT uid, role_name FROM known;`

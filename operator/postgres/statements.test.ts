@@ -13,12 +13,12 @@ const SQL = "CREATE TABLE notes (id uuid, note text DEFAULT '::role'::text); GRA
 /** Everything that makes SQL, with the same text in every place where a name or a value goes. */
 function builders(text: string): [string, string][] {
   const names = { database: text, runtime: text, tenants: text, rows: text, login: text, spare: text, template: text }
-  const tenant = { uid: text, namespace: text, name: text, epoch: 1 }
+  const tenant = { uid: text, installation: text, namespace: text, name: text, epoch: 1 }
   const place = { database: text, schema: text, role: text }
   const migration = { version: 1, name: text, sql: SQL }
   return Object.entries({
     createDatabase: statements.createDatabase(names),
-    markDatabase: statements.markDatabase(names, text),
+    markDatabase: statements.markDatabase(names, text, undefined),
     closeToPublic: statements.closeToPublic(names),
     createRoles: statements.createRoles(names, []),
     grantLogin: statements.grantLogin(names),

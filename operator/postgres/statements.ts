@@ -2,8 +2,8 @@ import { escapeIdentifier as name, escapeLiteral as text } from 'pg'
 import { fill, type Migration } from './migrations.ts'
 import { type Physical, type ShardNames, tenantName } from './names.ts'
 
-/** A tenant as the database records it. */
-export type TenantIdentity = { uid: string; namespace: string; name: string; epoch: number }
+/** A tenant as the database records it, and which installation of the operator has it. */
+export type TenantIdentity = { uid: string; installation: string; namespace: string; name: string; epoch: number }
 
 // Settings of a role count for a login only, never for a role that is taken with SET ROLE: so they stand on the runtime's login.
 // An empty search_path: whatever a tenant could plant in a schema is never found by an unqualified name (CVE-2018-1058).
@@ -24,9 +24,14 @@ export function createDatabase({ database }: ShardNames): string {
   return `CREATE DATABASE ${name(database)} ENCODING 'UTF8' TEMPLATE template0`
 }
 
-/** Marks a database as that of one Shard. */
-export function markDatabase({ database }: ShardNames, mark: string): string {
-  return `COMMENT ON DATABASE ${name(database)} IS ${text(mark)};`
+/** Marks a database as that of one Shard. Of two that find it without a mark and mark it at once, the second fails. */
+export function markDatabase({ database }: ShardNames, mark: string, before: string | undefined): string {
+  const found = `shobj_description((SELECT oid FROM pg_database WHERE datname = current_database()), 'pg_database')`
+  return `SELECT pg_advisory_xact_lock(hashtextextended('tenantry database', 0));
+DO $$ BEGIN IF ${found} IS DISTINCT FROM ${before === undefined ? 'NULL' : text(before)} THEN
+  RAISE 'the database has been marked by another' USING ERRCODE = 'object_in_use';
+END IF; END $$;
+COMMENT ON DATABASE ${name(database)} IS ${text(mark)};`
 }
 
 /** Takes from PUBLIC what a new database gives it. */
@@ -91,12 +96,12 @@ INSERT INTO tenantry.database_migrations (version, name) VALUES (${version}, ${t
 
 /** Makes everything a new tenant has, with all migrations: it stands whole or not at all. */
 export function createTenant(names: ShardNames, tenant: TenantIdentity, migrations: readonly Migration[]): string {
-  const { uid, namespace, name: id, epoch } = tenant
+  const { uid, installation, namespace, name: id, epoch } = tenant
   const physical = tenantName(uid)
   return [
     lockTenant(uid),
-    `INSERT INTO tenantry.tenants (uid, namespace, name, isolation, schema_name, role_name, epoch)
-VALUES (${text(uid)}, ${text(namespace)}, ${text(id)}, 'schema', ${text(physical)}, ${text(physical)}, ${epoch});`,
+    `INSERT INTO tenantry.tenants (uid, installation, namespace, name, isolation, schema_name, role_name, epoch)
+VALUES (${text(uid)}, ${text(installation)}, ${text(namespace)}, ${text(id)}, 'schema', ${text(physical)}, ${text(physical)}, ${epoch});`,
     `CREATE ROLE ${name(physical)} NOLOGIN;`,
     `CREATE SCHEMA ${name(physical)};`,
     `INSERT INTO tenantry.head (tenant, role, epoch) VALUES (${text(uid)}, ${text(physical)}, ${epoch});`,
@@ -171,10 +176,16 @@ export function lockTenant(uid: string): string {
   return `SELECT pg_advisory_xact_lock(hashtextextended(${text(uid)}, 0));`
 }
 
-/** One migration of a tenant's own tables, and its mark. */
-export function applyMigration(uid: string, schema: string, role: string, { version, name: title, sql }: Migration): string {
+/** One migration of tables of one tenant alone. */
+export function migrateSchema(schema: string, role: string, { sql }: Migration): string {
   return `SET LOCAL search_path TO ${name(schema)};
 ${fill(sql, { role, schema })}
-SET LOCAL search_path TO '';
+SET LOCAL search_path TO '';`
+}
+
+/** One migration of a tenant's own tables, and its mark. */
+export function applyMigration(uid: string, schema: string, role: string, migration: Migration): string {
+  const { version, name: title } = migration
+  return `${migrateSchema(schema, role, migration)}
 INSERT INTO tenantry.migrations (tenant, version, name) VALUES (${text(uid)}, ${version}, ${text(title)});`
 }

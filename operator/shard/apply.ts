@@ -3,7 +3,7 @@ import type { Credentials } from '../../config/routing.ts'
 import { OperatorError } from '../errors.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { type Database, openDatabase, tryLogin } from '../postgres/connect.ts'
-import { createTemplate, dropTemplate, fillTemplate, markTemplate } from '../postgres/databases.ts'
+import { beginTemplate, createTemplate, dropTemplate, fillTemplate, markTemplate } from '../postgres/databases.ts'
 import { isOutage } from '../postgres/failure.ts'
 import type { Migrations } from '../postgres/migrations.ts'
 import { makeNeighbours } from '../postgres/neighbours.ts'
@@ -58,7 +58,7 @@ async function take(task: Task, step: ShardStep): Promise<void> {
 
 const ACTIONS: Record<ShardStep['kind'], (task: Task, step: ShardStep) => Promise<void>> = {
   'create-database': ({ database, world }) => database.run(createDatabase(world.names)),
-  mark: ({ database, world }) => database.run(markDatabase(world.names, world.mark)),
+  mark: ({ database, world }) => database.run(markDatabase(world.names, world.mark, world.database?.mark)),
   'create-roles': ({ database, world }) => database.run(createRoles(world.names, world.database?.roles ?? [])),
   'close-to-public': ({ database, world }) => database.run(closeToPublic(world.names)),
   'grant-login': ({ database, world }) => database.run(grantLogin(world.names)),
@@ -81,16 +81,18 @@ const ACTIONS: Record<ShardStep['kind'], (task: Task, step: ShardStep) => Promis
 
 /** Complete with its mark only: a template that was left half made is made anew. */
 async function makeTemplate({ database, world, migrations }: Task, step: ShardStep): Promise<void> {
+  if (step.kind !== 'make-template') return
   const { access, names } = world
   await database.run(dropTemplate(names))
   await database.run(createTemplate(names))
+  await database.run(beginTemplate(names, step.mark))
   const template = openDatabase({ ...access, database: names.template })
   try {
     await template.run(fillTemplate(names, migrations.database))
   } finally {
     await template.close()
   }
-  if (step.kind === 'make-template') await database.run(markTemplate(names, step.mark))
+  await database.run(markTemplate(names, step.mark))
 }
 
 /** The Secret before the role: after a crash between the two, the next pass finds a login that is refused, and sets its verifier from the Secret. */

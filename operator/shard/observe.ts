@@ -18,8 +18,9 @@ export type Shard = KubeObject<ShardSpec, ShardStatus>
 export type ShardWorld = {
   access: Access
   names: ShardNames
-  /** The Shard's mark on its database. */
+  /** The Shard's mark on its database, and the form it had before it named the installation. */
   mark: string
+  formerMark: string
   server: ServerFacts
   /** Undefined: the database does not exist yet. */
   database: DatabaseFacts | undefined
@@ -29,11 +30,14 @@ export type ShardWorld = {
   isolations: readonly Isolation[]
 }
 
+/** Where a pass looks; `installation` is the operator's, as the database is marked with it. */
+export type ShardSources = { client: Client; installation: string }
+
 const DATABASE_MISSING = '3D000'
 const NO_PRIVILEGE = '42501'
 
 /** Looks at the Secrets, the server and its database. Throws an OperatorError when one of them cannot be looked at. */
-export async function observeShard(client: Client, shard: Shard, signal: AbortSignal): Promise<ShardWorld> {
+export async function observeShard({ client, installation }: ShardSources, shard: Shard, signal: AbortSignal): Promise<ShardWorld> {
   const access = await readAccess(client, shard, signal)
   const secret = await client.get(SECRETS, shard.metadata.namespace, CREDENTIALS_SECRET, { signal })
   const credentials = loginIn(secret, shard.metadata.name)
@@ -45,7 +49,9 @@ export async function observeShard(client: Client, shard: Shard, signal: AbortSi
       `${access.host}:${access.port} has no database "postgres": create it, the operator needs one to connect to.`,
     )
   const loginWorks = found.database?.roles.includes(names.login) === true && (await works(access, credentials))
-  return { access, names, mark: markOf(shard), ...found, credentials, loginWorks, isolations: shard.spec.isolations }
+  const formerMark = markOf(shard)
+  const mark = `${formerMark} of installation ${installation}`
+  return { access, names, mark, formerMark, ...found, credentials, loginWorks, isolations: shard.spec.isolations }
 }
 
 function markOf({ metadata }: Shard): string {

@@ -19,6 +19,7 @@ const database = {
   rowsSecure: true,
   neighboursVersion: 2,
   templateMark: 'mine, template 1',
+  templateForeign: false,
 }
 const latest = { database: 1, tenant: 2 }
 const access = { host: 'db', port: 5432, database: 'tenantry', tls: 'disable' as const, username: 'admin', password: 'x' }
@@ -27,6 +28,7 @@ const world = (changes: Partial<ShardWorld> = {}): ShardWorld => ({
   access,
   names,
   mark: 'mine',
+  formerMark: 'mine before',
   server,
   database,
   credentials,
@@ -83,6 +85,18 @@ const cases: [string, ShardWorld, string[] | string][] = [
   ['refuses a login that may not make roles', world({ server: { ...server, createRole: false } }), 'AdminRightsMissing'],
   ['refuses a database of another login', world({ database: { ...database, owned: false } }), 'DatabaseConflict'],
   ['refuses a database of another Shard', world({ database: { ...database, mark: 'theirs' } }), 'DatabaseConflict'],
+  ['marks anew what was marked before installations were told apart', world({ database: { ...database, mark: 'mine before' } }), ['mark']],
+  [
+    'makes a template anew that is marked as before installations were told apart',
+    world({ database: { ...database, templateMark: 'mine before, template 1' } }),
+    ['make-template'],
+  ],
+  ['refuses to take a Shard for its template', world({ database: { ...database, templateMark: 'theirs' } }), 'DatabaseConflict'],
+  [
+    'refuses to take any database for its template',
+    world({ database: { ...database, templateMark: undefined, templateForeign: true } }),
+    'DatabaseConflict',
+  ],
   ['refuses roles of somebody else', world({ database: { ...database, foreignRoles: [names.runtime] } }), 'DatabaseConflict'],
 ]
 

@@ -79,11 +79,18 @@ const CHECKS: readonly ((world: ShardWorld) => Refusal | undefined)[] = [
           `The database ${names.database} belongs to another login: run ALTER DATABASE ${names.database} OWNER TO "${server.login}", or name another database.`,
         )
       : undefined,
-  ({ database, mark, names }) =>
-    database?.mark !== undefined && database.mark !== mark
+  ({ database, mark, formerMark, names }) =>
+    database?.mark !== undefined && database.mark !== mark && database.mark !== formerMark
       ? refuse(
           'DatabaseConflict',
-          `The database ${names.database} is marked as that of "${database.mark}": name another in spec.endpoint.database.`,
+          `The database ${names.database} belongs to "${database.mark}" and this is "${mark}": name another in spec.endpoint.database.`,
+        )
+      : undefined,
+  ({ database, isolations, names, ...marks }) =>
+    database !== undefined && isolations.includes('database') && !isOwnTemplate(database, marks)
+      ? refuse(
+          'DatabaseConflict',
+          `The database ${names.template} exists and is no template of this Shard: rename it, name another in spec.endpoint.database, or take database out of spec.isolations.`,
         )
       : undefined,
   ({ database }) =>
@@ -94,6 +101,14 @@ const CHECKS: readonly ((world: ShardWorld) => Refusal | undefined)[] = [
         )
       : undefined,
 ]
+
+// A template is dropped when its migrations are old: nothing else may ever be taken for one.
+function isOwnTemplate(
+  { templateMark: found, templateForeign }: NonNullable<ShardWorld['database']>,
+  { mark, formerMark }: Pick<ShardWorld, 'mark' | 'formerMark'>,
+): boolean {
+  return !templateForeign && (found === undefined || [mark, formerMark].some((own) => found.startsWith(`${own}, template `)))
+}
 
 function refuse(reason: ShardReason, message: string): Refusal {
   return { kind: 'refuse', reason, message }

@@ -7,10 +7,8 @@ import type { Client } from '../kubernetes/client.ts'
 import { type ObjectMeta, SHARDS } from '../kubernetes/object.ts'
 import type { Recorder } from '../kubernetes/recorder.ts'
 import type { Result } from '../loop/controller.ts'
-import type { Logger } from '../loop/logger.ts'
-import type { Connections } from '../postgres/connections.ts'
 import { isOutage } from '../postgres/failure.ts'
-import { latestOf, type Migrations } from '../postgres/migrations.ts'
+import { latestOf } from '../postgres/migrations.ts'
 import { warnOfVersion } from '../postgres/vulnerabilities.ts'
 import type { RoutingPublisher } from '../routing/publish.ts'
 import { applyShard } from './apply.ts'
@@ -18,20 +16,19 @@ import { observeShard, type Shard, type ShardWorld } from './observe.ts'
 import { planShard } from './plan.ts'
 import { applyRotation } from './rotate.ts'
 import { planRotation } from './rotation.ts'
+import { keepSpares, type SpareTools } from './spares.ts'
 import { type ShardOutcome, shardStatus } from './status.ts'
 
 /** What passes of Shards work with. */
-export type ShardContext = {
+export type ShardContext = SpareTools & {
   client: Client
   namespace: string
-  migrations: Migrations
+  installation: string
   shard: (name: string) => Shard | undefined
   /** How many Tenants are placed on the Shard. */
   countTenants: (shard: string) => number
-  connections: Connections
   routing: RoutingPublisher
   recorder: Recorder
-  log: Logger
 }
 
 const PROBE_AGAIN: Result = { kind: 'requeue', afterMs: 5_000 }
@@ -40,8 +37,10 @@ const AT_ONCE: Result = { kind: 'requeue', afterMs: 0 }
 const DONE: Result = { kind: 'done' }
 const SECRET_GONE: ReadonlySet<string> = new Set(['AdminSecretMissing', 'CaSecretMissing'])
 
-/** One pass: looks at the server, sets up what is missing, says how it stands; one that is to be deleted goes when no
- * Tenant lives there. A Shard that is not Ready is looked at again after 5 s. */
+/**
+ * One pass: looks at the server, sets up what is missing, says how it stands; one that is to be deleted goes when no Tenant lives there. A
+ * Shard that is not Ready, or has tenants under way, is looked at again after 5 s.
+ */
 export async function reconcileShard(context: ShardContext, name: string, signal: AbortSignal): Promise<Result> {
   const shard = context.shard(name)
   if (shard === undefined) return forget(context, name)
@@ -52,6 +51,7 @@ export async function reconcileShard(context: ShardContext, name: string, signal
   if (outcome.kind === 'again') return AT_ONCE
   await writeStatus(context, shard, outcome, signal)
   if (outcome.kind !== 'ready') return PROBE_AGAIN
+  if (!(await keepSpares(context, shard))) return PROBE_AGAIN
   return outcome.nextMs === undefined ? DONE : { kind: 'requeue', afterMs: outcome.nextMs }
 }
 
@@ -59,7 +59,7 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
   const { name } = shard.metadata
   let serverVersion: string | undefined
   try {
-    const world = await observeShard(context.client, shard, signal)
+    const world = await observeShard(context, shard, signal)
     serverVersion = world.server.versionText
     const plan = planShard(world, latestOf(context.migrations))
     if (plan.kind === 'refuse') throw new OperatorError(plan.reason, plan.message)

@@ -18,6 +18,7 @@ const database = {
   rowsSecure: true,
   neighboursVersion: 1,
   templateMark: undefined,
+  templateForeign: false,
 }
 
 type Found = { age?: number; canLogin?: boolean; connections?: number; works?: boolean; username?: string }

@@ -15,6 +15,7 @@ const shard = (status?: ShardStatus, metadata: Partial<Shard['metadata']> = {}):
     capacity: { tenants: 1 },
     isolations: ['schema'],
     schedulable: true,
+    warmSchemas: 0,
   },
   ...(status === undefined ? {} : { status }),
 })

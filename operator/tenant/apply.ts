@@ -4,8 +4,9 @@ import { OperatorError } from '../errors.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { type ObjectMeta, SECRETS, TENANTS } from '../kubernetes/object.ts'
 import { buildRoute, type Home } from '../routing/build.ts'
+import { isOwn } from './conflict.ts'
 import type { Tenant } from './home.ts'
-import { placementNote } from './home.ts'
+import { dataUid, homeInStatus, placementNote } from './home.ts'
 import { KEY_OVERLAP_MS } from './key-rotation.ts'
 import { type ApiKey, forgetPrevious, issueKey, replaceToken, rotateToken, routeKeys } from './keys.ts'
 import type { TenantWorld } from './observe.ts'
@@ -76,6 +77,7 @@ async function serve(tools: TenantTools, world: TenantWorld, plan: Served, signa
   issuing.catch(() => {})
   const failed = await takeSteps(tools, world, plan.steps, signal)
   const keys = await issuing
+  if (plan.steps.some(({ kind }) => kind === 'adopt') && failed?.step.kind !== 'adopt') tellAdoption(tools, world)
   const home = homeOf(tools, world, plan.failure, failed)
   const failure = plan.failure ?? failed?.failure
   const verdict = failure === undefined ? await guard(tools, world, signal) : undefined
@@ -109,11 +111,10 @@ async function publish(
   closed: boolean,
 ): Promise<void> {
   const hosts = (tenant.spec.hosts ?? []).filter((host) => !takenHosts.some((taken) => taken.host === host))
-  const { name: id, uid } = tenant.metadata
   await routing.putRoute(
     buildRoute({
-      id,
-      uid,
+      id: tenant.metadata.name,
+      uid: dataUid(tenant),
       home,
       state: { ...routeState(tenant.spec, now), ...(closed ? { state: 'suspended' as const } : {}) },
       hosts,
@@ -122,17 +123,29 @@ async function publish(
   )
 }
 
+function tellAdoption({ recorder }: TenantTools, { tenant, look }: TenantWorld): void {
+  const former = look.kind === 'seen' ? look.facts.record?.name : undefined
+  void recorder.record(tenant, 'Normal', 'DataAdopted', `Took over the data that Tenant ${former} left under UID ${dataUid(tenant)}.`)
+}
+
 /** The door is closed first, then the data is kept or removed, the finalizer goes last. */
 async function remove(tools: TenantTools, world: TenantWorld, plan: Removed, signal: AbortSignal): Promise<TenantOutcome> {
   const { tenant } = world
   if (!tenant.metadata.finalizers?.includes(TENANT_FINALIZER)) return { kind: 'gone' }
-  await tools.routing.removeRoute(tenant.metadata.uid)
+  if (hasRoute(world)) await tools.routing.removeRoute(dataUid(tenant))
   await applyKeys(tools, world, plan.keys, signal)
   const failure = plan.failure ?? (await takeSteps(tools, world, plan.steps, signal))?.failure
   if (failure !== undefined && !plan.released) return { kind: 'remains', failure }
   await (failure === undefined ? tellEnd(tools.recorder, world, plan.steps) : tellRelease(tools.recorder, tenant))
   await dropFinalizer(tools.client, tenant, signal)
   return { kind: 'gone' }
+}
+
+/** The route under the UID of adopted data is that of whoever has the data: a Tenant that was refused has none to remove. */
+function hasRoute(world: TenantWorld): boolean {
+  const { tenant, look } = world
+  if (tenant.spec.adopt === undefined || homeInStatus(tenant) !== undefined) return true
+  return look.kind === 'seen' && look.facts.record !== undefined && isOwn(world, look.facts.record)
 }
 
 /**

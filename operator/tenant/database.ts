@@ -12,10 +12,11 @@ import {
   retainDatabase,
 } from '../postgres/databases.ts'
 import { latest } from '../postgres/migrations.ts'
+import { raiseEpoch } from '../postgres/owners.ts'
 import { scramVerifier } from '../postgres/scram.ts'
 import { migrateDatabase, migrateTenant } from '../postgres/statements.ts'
 import { readLogin, writeLogin } from '../routing/credentials.ts'
-import type { Target } from './target.ts'
+import { adoption, epochOf, runAsOwner, type Target } from './target.ts'
 
 type Connection = Pick<Database, 'query' | 'run'>
 
@@ -34,9 +35,17 @@ export async function makeDatabase(target: Target): Promise<void> {
   await database.run(openDatabaseTo(physical, identity.uid, latest(migrations.database), verifier, migrations.tenant))
 }
 
+/** Gives the kept database to this Tenant. The head first: after a crash between the two it is done again, and raised no further. */
+export async function adoptDatabase(target: Target): Promise<void> {
+  const { identity, physical, facts, database, shard, tools } = target
+  await tools.connections.apart(shard, physical.database, (own) => own.run(raiseEpoch(identity.uid, epochOf(facts))))
+  await database.run(adoption(target))
+  await makeDatabase(target)
+}
+
 /** Keeps the database and takes the login away. */
 export async function keepDatabase(target: Target): Promise<void> {
-  await target.database.run(retainDatabase(target.identity.uid, target.physical))
+  await runAsOwner(target, retainDatabase(target.identity.uid, target.physical))
   await writeLogin(placeOf(target), target.physical.role, undefined)
 }
 

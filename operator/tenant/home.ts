@@ -26,6 +26,11 @@ export function shardOf(tenant: Pick<Tenant, 'metadata' | 'status'>): string | u
   return tenant.status?.shard ?? notedPlacement(tenant)?.shard
 }
 
+/** The UID that is in a tenant's rows, names, keys of caches and subjects: its own, or that of the data it has adopted. */
+export function dataUid({ metadata, spec }: Pick<Tenant, 'metadata' | 'spec'>): string {
+  return spec.adopt ?? metadata.uid
+}
+
 /** Where the status says that a tenant stands; undefined until it has stood somewhere. */
 export function homeInStatus({ status }: Tenant): Home | undefined {
   const { shard, isolation, database, schema, role, epoch, schemaVersion } = status ?? {}

@@ -7,13 +7,15 @@ import { shardNames, tenantName } from '../postgres/names.ts'
 import { loginIn } from '../routing/credentials.ts'
 import type { Shard } from '../shard/observe.ts'
 import { isReady } from '../shard/reconcile.ts'
-import { shardOf, type Tenant } from './home.ts'
+import { dataUid, shardOf, type Tenant } from './home.ts'
 import { type ApiKey, readKey } from './keys.ts'
 import type { Occupancy } from './occupancy.ts'
 import type { Candidate } from './placement.ts'
 
 /** Where a pass looks. */
 export type TenantSources = {
+  /** The operator's own. */
+  installation: string
   tenants: () => Tenant[]
   shards: () => Shard[]
   keySecrets: () => Secret[]
@@ -31,6 +33,7 @@ export type Look =
 /** What a pass has found. */
 export type TenantWorld = {
   tenant: Tenant
+  installation: string
   candidates: Candidate[]
   look: Look
   /** The API keys whose Secrets are marked as this Tenant's, those that spec no longer names included. */
@@ -47,10 +50,11 @@ export type TenantWorld = {
 export function observeTenant(sources: TenantSources & { logins: () => Secret | undefined }, tenant: Tenant, look: Look): TenantWorld {
   return {
     tenant,
+    installation: sources.installation,
     candidates: look.kind === 'unplaced' ? candidatesOf(sources) : [],
     look,
     keys: sources.keySecrets().flatMap((secret) => readKey(secret, tenant.metadata.uid) ?? []),
-    hasLogin: loginIn(sources.logins(), tenantName(tenant.metadata.uid)) !== undefined,
+    hasLogin: loginIn(sources.logins(), tenantName(dataUid(tenant))) !== undefined,
     takenHosts: takenHosts(tenant, sources.tenants),
     now: Date.now(),
   }
@@ -71,7 +75,7 @@ function candidatesOf({ shards, occupancy }: TenantSources): Candidate[] {
 
 /** Looks into the Shard's database. That it does not answer is something seen, not an error. */
 export async function lookAtDatabase({ shards, connections }: TenantSources, tenant: Tenant): Promise<Look> {
-  const { metadata, spec, status } = tenant
+  const { spec, status } = tenant
   const home = shardOf(tenant)
   if (home === undefined) return { kind: 'unplaced' }
   if (status?.shard === undefined && spec.shardRef !== undefined && spec.shardRef.name !== home) {
@@ -92,7 +96,7 @@ export async function lookAtDatabase({ shards, connections }: TenantSources, ten
       : { kind: 'blocked', reason: 'ShardNotReady', message: `The Shard ${home} is not Ready: see its conditions.` }
   const { database } = shard.spec.endpoint
   try {
-    const facts = await readTenant(connection, metadata.uid, spec.isolation, shardNames(database))
+    const facts = await readTenant(connection, dataUid(tenant), spec.isolation, shardNames(database))
     return { kind: 'seen', facts, database }
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error

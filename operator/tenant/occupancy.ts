@@ -1,5 +1,5 @@
 import type { Tenant } from './home.ts'
-import { shardOf } from './home.ts'
+import { homeInStatus, shardOf } from './home.ts'
 
 /**
  * How many tenants each Shard has. A placement counts from the moment it is made, before the API server or the watch knows of it:
@@ -23,6 +23,16 @@ export class Occupancy {
     this.#fresh.delete(uid)
   }
 
+  /** Whether tenants are being made on the Shard. */
+  isBusy = (shard: string): boolean => this.#tenants().some((tenant) => shardOf(tenant) === shard && isBeingMade(tenant))
+
+  /** Tenants by phase. */
+  phases(): Map<string, number> {
+    const counts = new Map<string, number>()
+    for (const { status } of this.#tenants()) counts.set(status?.phase ?? 'Pending', (counts.get(status?.phase ?? 'Pending') ?? 0) + 1)
+    return counts
+  }
+
   /** Tenants by Shard. */
   count(): Map<string, number> {
     const counts = new Map<string, number>()
@@ -35,4 +45,8 @@ export class Occupancy {
     }
     return counts
   }
+}
+
+function isBeingMade(tenant: Tenant): boolean {
+  return homeInStatus(tenant) === undefined && tenant.status?.phase !== 'Failed' && tenant.metadata.deletionTimestamp === undefined
 }

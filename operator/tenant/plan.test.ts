@@ -7,6 +7,7 @@ import type { Look, TenantWorld } from './observe.ts'
 import { planTenant } from './plan.ts'
 
 const UID = '0197fbd2-6d0e-7000-8000-000000000001'
+const FORMER = '0197fbd2-6d0e-7000-8000-000000000002'
 const NAME = 't_0197fbd26d0e70008000000000000001'
 
 type Changes = { spec?: Partial<TenantSpec>; status?: TenantStatus; metadata?: Partial<ObjectMeta> }
@@ -26,7 +27,10 @@ const tenant = ({ spec, status, metadata }: Changes = {}): Tenant => ({
   spec: { isolation: 'schema', suspended: false, deletionPolicy: 'Retain', deletionProtection: false, ...spec },
   status: { shard: 'a', ...status },
 })
+const INSTALLATION = '0197fbd2-6d0e-7000-8000-0000000000aa'
 const record = {
+  installation: INSTALLATION,
+  owner: UID,
   namespace: 'ns',
   name: 'acme',
   isolation: 'schema',
@@ -43,6 +47,7 @@ const latest = { tenant: 2, database: 2 }
 const seen = (facts: Partial<TenantFacts> = {}): Look => ({ kind: 'seen', facts: { ...whole, ...facts }, database: 'tenantry' })
 const world = (look: Look, changes: Changes = {}, keys: TenantWorld['keys'] = []): TenantWorld => ({
   tenant: tenant(changes),
+  installation: INSTALLATION,
   candidates: [],
   look,
   keys,
@@ -66,6 +71,10 @@ const removed: Changes = { ...deleted, spec: { deletionPolicy: 'Delete' } }
 const ownRecord = { ...record, isolation: 'database', database: NAME, schema: 'tenant' } as const
 const own = { ...whole, record: ownRecord, baseVersion: 2 }
 const inMode = (isolation: Isolation, facts: Partial<TenantFacts>) => world(seen(facts), { spec: { isolation } })
+
+const kept = { ...record, owner: 'former', name: 'former', retained: true }
+const adopting = (found: TenantFacts['record'], facts: Partial<TenantFacts> = {}, metadata: Partial<ObjectMeta> = {}) =>
+  world(seen({ ...(found === undefined ? nothing : {}), granted: false, ...facts, record: found }), { spec: { adopt: FORMER }, metadata })
 
 const steps: [string, TenantWorld, string[], string | undefined][] = [
   ['nothing when all stands', world(seen()), [], undefined],
@@ -94,6 +103,8 @@ const steps: [string, TenantWorld, string[], string | undefined][] = [
   ['no empty database in the place of a lost one', inMode('database', { ...own, placeExists: false }), [], 'DataMissing'],
   ['no tenant of another isolation', inMode('row', {}), [], 'NameConflict'],
   ['no data of another Tenant', world(seen({ record: { ...record, name: 'other' } })), [], 'NameConflict'],
+  ['no data of another installation', world(seen({ record: { ...record, installation: 'theirs' } })), [], 'NameConflict'],
+  ['what is older than installations', world(seen({ record: { ...record, installation: null } })), [], undefined],
   ['no empty schema in the place of a lost one', world(seen({ placeExists: false })), [], 'DataMissing'],
   ['no empty tenant in the place of a lost one', world(seen(nothing), { status: { schema: NAME } }), [], 'DataMissing'],
   ['nothing while the Shard does not answer', world(blocked), [], 'ShardUnreachable'],
@@ -107,6 +118,16 @@ const steps: [string, TenantWorld, string[], string | undefined][] = [
     undefined,
   ],
   ['OP-17: nothing of a schema that never was ours', world(seen({ ...nothing, placeExists: true }), removed), [], undefined],
+  ['takes kept data over', adopting({ ...kept }), ['adopt'], undefined],
+  ['brings what it takes over up to date', adopting({ ...kept }, { version: 1 }), ['adopt', 'migrate'], undefined],
+  ['goes on with what it has taken over', adopting({ ...kept, owner: UID, name: 'acme', retained: false }), ['grant'], undefined],
+  ['takes nothing from a Tenant that lives', adopting({ ...kept, retained: false }), [], 'AdoptRefused'],
+  ['takes over no other isolation', adopting({ ...kept, isolation: 'row' }), [], 'AdoptRefused'],
+  ['takes nothing out of another namespace', adopting({ ...kept, namespace: 'theirs' }), [], 'AdoptRefused'],
+  ['takes nothing from another installation', adopting({ ...kept, installation: 'theirs' }), [], 'AdoptRefused'],
+  ['makes no empty tenant where there is nothing to take over', adopting(undefined), [], 'AdoptRefused'],
+  ['leaves what it could not take over', adopting({ ...kept }, {}, deleted.metadata), [], undefined],
+  ['leaves the data of another installation', world(seen({ record: { ...record, installation: 'theirs' } }), deleted), [], undefined],
   ['waits with the end until the Shard answers', world(blocked, deleted), [], 'ShardUnreachable'],
 ]
 

@@ -1,5 +1,6 @@
 import { TENANT_FINALIZER, TENANT_RELEASE, type TenantCondition, type TenantReason, type TenantSpec } from '../../crds/tenant.ts'
 import type { TenantFacts } from '../postgres/catalog.ts'
+import { findConflict, isOwn } from './conflict.ts'
 import { dueStep } from './key-rotation.ts'
 import { type ApiKey, keySecretName } from './keys.ts'
 import type { TenantWorld } from './observe.ts'
@@ -14,6 +15,7 @@ export type Failure = { stage: Stage; reason: TenantReason; message: string; cau
 /** One thing to do in the Shard's database. */
 export type DatabaseStep =
   | { kind: 'create' }
+  | { kind: 'adopt' }
   | { kind: 'reopen' }
   | { kind: 'grant' }
   | { kind: 'migrate'; from: number }
@@ -47,11 +49,13 @@ export function planTenant(world: TenantWorld, latest: Latest): TenantPlan {
   const keys = keySteps(world, tenant.spec.apiKeys ?? [])
   if (look.kind === 'blocked')
     return { kind: 'serve', claim, steps: [], failure: { stage: 'Provisioned', reason: look.reason, message: look.message }, keys }
-  const failure = findConflict(world, look.facts)
+  const conflict = findConflict(world, look.facts)
+  const failure: Failure | undefined = conflict && { stage: 'Provisioned', ...conflict }
   return { kind: 'serve', claim, steps: failure === undefined ? provisionSteps(world, look.facts, latest) : [], failure, keys }
 }
 
-function planRemoval({ tenant, look, keys }: TenantWorld): TenantPlan {
+function planRemoval(world: TenantWorld): TenantPlan {
+  const { tenant, look, keys } = world
   const released = tenant.metadata.annotations?.[TENANT_RELEASE] === tenant.metadata.name
   const revoke = keys.map((key): KeyStep => ({ kind: 'revoke', key }))
   const base = { kind: 'remove', keys: revoke, released } as const
@@ -59,7 +63,7 @@ function planRemoval({ tenant, look, keys }: TenantWorld): TenantPlan {
     const message = blockedRemoval(tenant, look.message)
     return { ...base, steps: [], failure: { stage: 'Provisioned', reason: look.reason, message } }
   }
-  const steps = look.kind === 'seen' && isLeft(tenant, look.facts) ? [endStep(tenant)] : []
+  const steps = look.kind === 'seen' && isLeft(world, look.facts) ? [endStep(tenant)] : []
   return { ...base, steps, failure: undefined }
 }
 
@@ -70,57 +74,27 @@ export function blockedRemoval({ metadata: { name, namespace }, spec }: TenantWo
 }
 
 /** What a removal that went half way has left is still the tenant's; what has its name and was never recorded is somebody else's. */
-function isLeft({ spec, status }: TenantWorld['tenant'], { record, placeExists, roleExists }: TenantFacts): boolean {
-  if (record !== undefined) return true
-  const isOwn = spec.isolation !== 'row' && (placeExists || roleExists)
-  return spec.deletionPolicy === 'Delete' && status?.schema !== undefined && isOwn
+function isLeft(world: TenantWorld, { record, placeExists, roleExists }: TenantFacts): boolean {
+  const { spec, status } = world.tenant
+  if (record !== undefined) return isOwn(world, record)
+  const isThere = spec.isolation !== 'row' && (placeExists || roleExists)
+  return spec.deletionPolicy === 'Delete' && status?.schema !== undefined && isThere
 }
 
 function endStep({ spec }: TenantWorld['tenant']): DatabaseStep {
   return spec.deletionPolicy === 'Delete' ? { kind: 'drop' } : { kind: 'retain' }
 }
 
-function provisionSteps({ hasLogin }: TenantWorld, { record, granted, ...at }: TenantFacts, latest: Latest): DatabaseStep[] {
+function provisionSteps({ hasLogin, tenant }: TenantWorld, { record, granted, ...at }: TenantFacts, latest: Latest): DatabaseStep[] {
   if (record === undefined || !record.made) return [{ kind: 'create' }]
   const steps: DatabaseStep[] = []
   const ownDatabase = record.isolation === 'database'
-  if (record.retained) steps.push({ kind: 'reopen' })
+  if (record.owner !== tenant.metadata.uid) steps.push({ kind: 'adopt' })
+  else if (record.retained) steps.push({ kind: 'reopen' })
   else if (!granted || (ownDatabase && !hasLogin)) steps.push({ kind: 'grant' })
   const isBehind = at.version < latest.tenant || (ownDatabase && at.baseVersion < latest.database)
   if (isBehind && record.isolation !== 'row') steps.push({ kind: 'migrate', from: at.version })
   return steps
-}
-
-/** Checks whose the things are before one is touched; nothing that may hold data is ever made anew in silence. */
-function findConflict({ tenant }: TenantWorld, { record, placeExists, roleExists }: TenantFacts): Failure | undefined {
-  const { name, namespace } = tenant.metadata
-  const { isolation } = tenant.spec
-  const found = (reason: TenantReason, message: string): Failure => ({ stage: 'Provisioned', reason, message })
-  if (record === undefined && tenant.status?.schema !== undefined) {
-    return found(
-      'DataMissing',
-      `The Shard no longer knows this tenant: restore its database from a backup, or delete this Tenant and create it anew.`,
-    )
-  }
-  if (record === undefined) {
-    // The tables that tenants share are there for all of them.
-    if (isolation === 'row' || (!placeExists && !roleExists)) return undefined
-    return found(
-      'NameConflict',
-      `A ${isolation} or role of the name this tenant would have exists without the mark of ownership: rename or remove it.`,
-    )
-  }
-  if (record.name !== name || record.namespace !== namespace) {
-    return found('NameConflict', `The data belongs to Tenant ${record.namespace}/${record.name}: create this Tenant under that name.`)
-  }
-  if (record.isolation !== isolation) {
-    return found('NameConflict', `The data has isolation ${record.isolation}: create this Tenant with that isolation.`)
-  }
-  if (!record.made) return undefined
-  const place = isolation === 'database' ? `database ${record.database}` : `schema ${record.schema}`
-  if (!placeExists) return found('DataMissing', `The ${place} is gone: restore it from a backup.`)
-  if (!roleExists) return found('DataMissing', `The role ${record.role} is gone: restore it, with its grants, from a backup.`)
-  return undefined
 }
 
 function keySteps({ tenant, keys, now }: TenantWorld, wanted: NonNullable<TenantSpec['apiKeys']>): KeyStep[] {

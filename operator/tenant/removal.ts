@@ -4,7 +4,7 @@ import type { Recorder } from '../kubernetes/recorder.ts'
 import { readTenant } from '../postgres/catalog.ts'
 import { isOutage } from '../postgres/failure.ts'
 import { tenantName } from '../postgres/names.ts'
-import { shardOf, type Tenant } from './home.ts'
+import { dataUid, shardOf, type Tenant } from './home.ts'
 import type { TenantWorld } from './observe.ts'
 import { blockedRemoval, type DatabaseStep, type Failure } from './plan.ts'
 import type { Target } from './target.ts'
@@ -47,18 +47,18 @@ export async function tellEnd(recorder: Recorder, { tenant, look }: TenantWorld,
       tenant,
       'Normal',
       'DataRetained',
-      `Kept: ${place}, under UID ${tenant.metadata.uid}; API keys and route are removed. Set spec.deletionPolicy to Delete before deleting to remove it.`,
+      `Kept: ${place}, under UID ${dataUid(tenant)}; API keys and route are removed. Set spec.deletionPolicy to Delete before deleting to remove it.`,
     )
 }
 
 /** Says what stays where, of a Tenant that was let go as it was. */
 export async function tellRelease(recorder: Recorder, tenant: Tenant): Promise<void> {
-  const { schema = tenantName(tenant.metadata.uid), role = schema, database } = tenant.status ?? {}
+  const { schema = tenantName(dataUid(tenant)), role = schema, database } = tenant.status ?? {}
   const where = `${database === undefined ? 'the database' : `database ${database}`} of Shard ${shardOf(tenant)}`
   await recorder.record(
     tenant,
     'Warning',
     'Released',
-    `Let go as the annotation ${TENANT_RELEASE} asks, without removing or closing what stands in ${where}: schema ${schema}, role ${role} and the row of ${tenant.metadata.uid} in tenantry.tenants, as far as they were made. API keys and route are removed.`,
+    `Let go as the annotation ${TENANT_RELEASE} asks, without removing or closing what stands in ${where}: schema ${schema}, role ${role} and the row of ${dataUid(tenant)} in tenantry.tenants, as far as they were made. API keys and route are removed.`,
   )
 }

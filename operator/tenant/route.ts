@@ -1,7 +1,7 @@
 import type { Route } from '../../config/routing.ts'
 import type { Secret } from '../kubernetes/object.ts'
 import { buildRoute } from '../routing/build.ts'
-import { homeInStatus, type Tenant } from './home.ts'
+import { dataUid, homeInStatus, type Tenant } from './home.ts'
 import { readKey, routeKeys } from './keys.ts'
 import { routeState } from './subscription.ts'
 
@@ -12,5 +12,14 @@ export function routeInStatus(tenant: Tenant, secrets: readonly Secret[], now: n
   if (home === undefined || deletionTimestamp !== undefined) return []
   const wanted = new Set(tenant.spec.apiKeys?.map((key) => key.name))
   const keys = secrets.flatMap((secret) => readKey(secret, uid) ?? []).filter((key) => wanted.has(key.name))
-  return [buildRoute({ id, uid, home, state: routeState(tenant.spec, now), hosts: tenant.spec.hosts ?? [], keys: routeKeys(keys, now) })]
+  return [
+    buildRoute({
+      id,
+      uid: dataUid(tenant),
+      home,
+      state: routeState(tenant.spec, now),
+      hosts: tenant.spec.hosts ?? [],
+      keys: routeKeys(keys, now),
+    }),
+  ]
 }

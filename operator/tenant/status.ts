@@ -11,6 +11,7 @@ const STAGES = ['Placed', 'Provisioned', 'SchemaCurrent', 'IsolationVerified', '
 // What only a person can mend.
 const STALLED: ReadonlySet<TenantReason> = new Set<TenantReason>([
   'NameConflict',
+  'AdoptRefused',
   'DataMissing',
   'MigrationFailed',
   'ProvisioningFailed',
@@ -28,6 +29,7 @@ const STALLED: ReadonlySet<TenantReason> = new Set<TenantReason>([
 ])
 const FAILED: ReadonlySet<TenantReason> = new Set<TenantReason>([
   'NameConflict',
+  'AdoptRefused',
   'DataMissing',
   'MigrationFailed',
   'ProvisioningFailed',

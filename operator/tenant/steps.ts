@@ -3,23 +3,15 @@ import { OperatorError } from '../errors.ts'
 import { latest } from '../postgres/migrations.ts'
 import { physicalNames, shardNames } from '../postgres/names.ts'
 import { createRowTenant, dropRowTenant, grantRows } from '../postgres/rows.ts'
-import {
-  createTenant,
-  dropTenant,
-  grantTenant,
-  migrateTenant,
-  reopenRecord,
-  reopenTenant,
-  retainRecord,
-  retainTenant,
-} from '../postgres/statements.ts'
+import { provideTenant } from '../postgres/spares.ts'
+import { dropTenant, grantTenant, migrateTenant, reopenRecord, reopenTenant, retainRecord, retainTenant } from '../postgres/statements.ts'
 import type { Home } from '../routing/build.ts'
-import { keepDatabase, makeDatabase, removeDatabase } from './database.ts'
-import { homeInStatus, shardOf, type Tenant } from './home.ts'
+import { adoptDatabase, keepDatabase, makeDatabase, removeDatabase } from './database.ts'
+import { dataUid, homeInStatus, shardOf, type Tenant } from './home.ts'
 import type { TenantWorld } from './observe.ts'
 import type { DatabaseStep, Failure } from './plan.ts'
 import { describeRemoval, proveGone } from './removal.ts'
-import type { Target, TenantTools } from './target.ts'
+import { adoption, epochOf, runAsOwner, type Target, type TenantTools } from './target.ts'
 
 /** A step that failed, and how a condition tells it. */
 export type Attempt = { step: DatabaseStep; failure: Failure }
@@ -46,42 +38,58 @@ export async function takeSteps(
 }
 
 /** The tenant on its Shard, as far as that was looked at. */
-export function targetOf(tools: TenantTools, { look, tenant }: TenantWorld, signal: AbortSignal): Target | undefined {
+export function targetOf(tools: TenantTools, { look, tenant, installation }: TenantWorld, signal: AbortSignal): Target | undefined {
   const shard = shardOf(tenant)
   const database = shard === undefined ? undefined : tools.connections.database(shard)
   if (look.kind !== 'seen' || shard === undefined || database === undefined) return undefined
-  const { uid, namespace, name } = tenant.metadata
+  const { uid: owner, namespace, name } = tenant.metadata
+  const uid = dataUid(tenant)
   const names = shardNames(look.database)
   const physical = look.facts.record ?? physicalNames(tenant.spec.isolation, names, uid)
-  return { tools, shard, names, identity: { uid, namespace, name, epoch: 1 }, physical, facts: look.facts, database, signal }
+  return {
+    tools,
+    shard,
+    names,
+    identity: { uid, installation, namespace, name, epoch: 1 },
+    owner,
+    physical,
+    facts: look.facts,
+    database,
+    signal,
+  }
 }
+
+const SOMEBODY_ELSES: ReadonlySet<string> = new Set(['NameConflict', 'AdoptRefused'])
 
 type Action = (target: Target, step: DatabaseStep) => Promise<void>
 
 const ROW: Record<DatabaseStep['kind'], Action> = {
   create: ({ database, names, identity }) => database.run(createRowTenant(names, identity)),
+  adopt: (target) => target.database.run(adoption(target)),
   reopen: ({ database, identity }) => database.run(reopenRecord(identity.uid)),
   grant: ({ database, names }) => database.run(grantRows(names)),
   // The Shard's pass migrates the shared tables, once for all.
   migrate: async () => {},
-  retain: ({ database, identity }) => database.run(retainRecord(identity.uid)),
-  drop: ({ database, identity }) => database.run(dropRowTenant(identity.uid)),
+  retain: (target) => runAsOwner(target, retainRecord(target.identity.uid)),
+  drop: (target) => runAsOwner(target, dropRowTenant(target.identity.uid)),
 }
 
 const SCHEMA: Record<DatabaseStep['kind'], Action> = {
-  create: ({ database, names, identity, tools }) => database.run(createTenant(names, identity, tools.migrations.tenant)),
+  create: ({ database, names, identity, tools }) => database.run(provideTenant(names, identity, tools.migrations.tenant)),
+  adopt: (target) => target.database.run(`${adoption(target)}\n${grantTenant(target.names, target.physical.schema)}`),
   reopen: ({ database, names, identity, physical }) => database.run(reopenTenant(names, identity.uid, physical.schema)),
   grant: ({ database, names, physical }) => database.run(grantTenant(names, physical.schema)),
   migrate: async ({ database, identity, physical, tools }, step) => {
     const from = step.kind === 'migrate' ? step.from : 0
     for (const one of tools.migrations.tenant) if (one.version > from) await database.run(migrateTenant(identity.uid, physical, one))
   },
-  retain: ({ database, names, identity, physical }) => database.run(retainTenant(names, identity.uid, physical.schema)),
-  drop: ({ database, identity, physical }) => database.run(dropTenant(identity.uid, physical.schema, physical.role)),
+  retain: (target) => runAsOwner(target, retainTenant(target.names, target.identity.uid, target.physical.schema)),
+  drop: (target) => runAsOwner(target, dropTenant(target.identity.uid, target.physical.schema, target.physical.role)),
 }
 
 const DATABASE: Record<DatabaseStep['kind'], Action> = {
   create: makeDatabase,
+  adopt: adoptDatabase,
   reopen: makeDatabase,
   grant: makeDatabase,
   migrate: makeDatabase,
@@ -121,10 +129,14 @@ export function homeOf(
   const shard = shardOf(tenant)
   if (look.kind !== 'seen' || shard === undefined) return homeInStatus(tenant)
   const { record, version } = look.facts
-  const stands = record?.made === true
+  const adopted = record !== undefined && record.owner !== tenant.metadata.uid
+  // Whatever stands under the names of a tenant that was refused is somebody else's: no route may lead there.
+  if (refused !== undefined && (adopted || SOMEBODY_ELSES.has(refused.reason))) return homeInStatus(tenant)
+  const stands = record?.made === true && failed?.step.kind !== 'adopt'
   if (!stands && (refused !== undefined || failed !== undefined)) return homeInStatus(tenant)
   const { isolation } = tenant.spec
-  const { database, schema, role } = record ?? physicalNames(isolation, shardNames(look.database), tenant.metadata.uid)
+  const { database, schema, role } = record ?? physicalNames(isolation, shardNames(look.database), dataUid(tenant))
   const schemaVersion = failed?.step.kind === 'migrate' ? version : Math.max(version, latest(migrations.tenant))
-  return { shard, isolation: record?.isolation ?? isolation, database, schema, role, epoch: record?.epoch ?? 1, schemaVersion }
+  const epoch = epochOf(look.facts) + (adopted ? 1 : 0)
+  return { shard, isolation: record?.isolation ?? isolation, database, schema, role, epoch, schemaVersion }
 }

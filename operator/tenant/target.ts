@@ -6,6 +6,7 @@ import type { Database } from '../postgres/connect.ts'
 import type { Connections } from '../postgres/connections.ts'
 import type { Migrations } from '../postgres/migrations.ts'
 import type { Physical, ShardNames } from '../postgres/names.ts'
+import { adoptRecord, checkOwner } from '../postgres/owners.ts'
 import type { TenantIdentity } from '../postgres/statements.ts'
 import type { RoutingPublisher } from '../routing/publish.ts'
 import type { LastWrites } from './last-writes.ts'
@@ -35,8 +36,26 @@ export type Target = {
   shard: string
   names: ShardNames
   identity: TenantIdentity
+  /** The UID of the Tenant itself. */
+  owner: string
   physical: Physical
   facts: TenantFacts
   database: Pick<Database, 'query' | 'run'>
   signal: AbortSignal
+}
+
+/** What gives the kept data that was found to this Tenant. */
+export function adoption({ identity, owner, facts }: Target): string {
+  const { uid, namespace, name } = identity
+  return adoptRecord(uid, { owner, namespace, name, epoch: epochOf(facts) })
+}
+
+/** The epoch that was found; a new tenant begins with 1. */
+export function epochOf({ record }: TenantFacts): number {
+  return record?.epoch ?? 1
+}
+
+/** What was planned for a Tenant's own data may come to be done when another has adopted it: then it fails. */
+export function runAsOwner({ database, identity, owner }: Target, statements: string): Promise<void> {
+  return database.run(`${checkOwner(identity.uid, owner)}\n${statements}`)
 }

@@ -4,11 +4,22 @@ import { cpus } from 'node:os'
 import { type Bench, type Figure, judge, table } from './figures.ts'
 import { operatorMemory, runtimeMemory } from './memory.ts'
 import { rlsById, rlsList } from './policy.ts'
+import { provisions } from './provision.ts'
 import { reconcile } from './reconcile.ts'
 import { command, commandFew, tenantRead } from './requests.ts'
 
 const ROUNDS = 3
-const BENCHES: readonly Bench[] = [tenantRead, command, commandFew, rlsList, rlsById, reconcile, runtimeMemory, operatorMemory]
+const BENCHES: readonly Bench[] = [
+  tenantRead,
+  command,
+  commandFew,
+  rlsList,
+  rlsById,
+  reconcile,
+  ...provisions,
+  runtimeMemory,
+  operatorMemory,
+]
 const FILE = '.tenantry/bench.json'
 
 /** What the figures depend on. */

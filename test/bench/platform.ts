@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { removeWithMe } from '../../config/local/guard.ts'
+import { type Kubectl, kubectlFor } from '../../config/local/kubectl.ts'
 import { type Layout, layoutOf, type Part } from '../../config/local/layout.ts'
 import { createProgress } from '../../config/local/progress.ts'
 import type { PostgresServer } from '../../config/local/servers/postgres.ts'
@@ -12,6 +13,7 @@ import { up } from '../../config/local/up.ts'
 /** The whole platform as `make up` starts it, for the bench alone. */
 export type Platform = {
   kubeconfig: string
+  kubectl: Kubectl
   shard: PostgresServer
   pidOf: (part: Part) => Promise<number>
   stop: () => Promise<void>
@@ -30,7 +32,13 @@ export async function startPlatform(): Promise<Platform> {
     await removeAll(layout)
     await rm(folder, { recursive: true, force: true })
   }
-  return { kubeconfig: layout.kubeconfig, shard: shards['shard-a'], pidOf: (part) => pidOf(layout, part), stop }
+  return {
+    kubeconfig: layout.kubeconfig,
+    kubectl: kubectlFor(layout, signal),
+    shard: shards['shard-a'],
+    pidOf: (part) => pidOf(layout, part),
+    stop,
+  }
 }
 
 async function pidOf(layout: Layout, part: Part): Promise<number> {

@@ -55,7 +55,7 @@ export class Provisioner {
     const { names, migrations, shard } = this.#ground
     const uid = randomUUID()
     const physical = physicalNames(isolation, names, uid)
-    await this.#make(isolation, { uid, namespace: 'test', name: id, epoch: 1 }, physical)
+    await this.#make(isolation, { uid, installation: randomUUID(), namespace: 'test', name: id, epoch: 1 }, physical)
     const home = { shard, isolation, ...physical, epoch: 1, schemaVersion: latest(migrations.tenant) }
     return {
       id,

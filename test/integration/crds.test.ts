@@ -80,12 +80,19 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
     ],
   ),
   ['deletionProtection', tenant({ deletionProtection: true }), tenant({ deletionProtection: 1 }), /must be of type boolean/],
+  [
+    'adopt',
+    tenant({ adopt: '0197fbd2-6d0e-7000-8000-000000000001' }),
+    tenant({ adopt: '0197FBD2-6D0E-7000-8000-000000000001' }),
+    /must be the UID of a former Tenant/,
+  ],
   ['Shard name', shardManifest('shard-a', shardSpec('x')), shardManifest('shard.a', shardSpec('x')), /DNS label of at most 63/],
   ['host', at({ host: '10.0.0.1' }), at({ host: 'postgres://db' }), /without scheme, port or path/],
   ['port', at({ port: 65_535 }), at({ port: 65_536 }), /less than or equal to 65535/],
   ['database', at({ database: 'tenantry_1' }), at({ database: 'Tenantry; DROP' }), /lower-case letters, digits and "_"/],
   ['database length', at({ database: 'a'.repeat(50) }), at({ database: 'a'.repeat(51) }), /(more|longer) than 50/],
   ['database not of Postgres', at({ database: 'postgres1' }), at({ database: 'postgres' }), /not be a database of Postgres itself/],
+  ['database without the prefix of Postgres', at({ database: 'pgx' }), at({ database: 'pg_x' }), /must not begin with pg_/],
   ['verify-full needs a CA', shard({}), shard({ tls: {} }), /verify-full needs spec.tls.caSecretRef/],
   [
     'a CA needs verify-full',
@@ -102,6 +109,7 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
     tenant({ apiKeys: [{ name: 'a', rotateAt: 'tomorrow' }] }),
     /must be of type date-time/,
   ],
+  ['warmSchemas', shard({ warmSchemas: 0 }), shard({ warmSchemas: 101 }), /less than or equal to 100/],
   ['capacity', shard({ capacity: { tenants: 1 } }), shard({ capacity: { tenants: 0 } }), /greater than or equal to 1/],
 ]
 
@@ -119,6 +127,13 @@ describe('K8-05: rules about changes', () => {
     await create(shardSpec('one'))
     await create(shardSpec('one', { schedulable: false }))
     await expect(create(shardSpec('two'))).rejects.toThrow(/cannot be changed/)
+  })
+
+  test('what a Tenant adopts is said once', async () => {
+    const adopt = '0197fbd2-6d0e-7000-8000-000000000001'
+    const change = (spec: object) => kubectl(['apply', '-n', namespace, '-f', '-'], JSON.stringify(tenantManifest('adopter', spec)))
+    await change({ adopt })
+    for (const spec of [{ adopt: adopt.replace('1', '2') }, {}]) await expect(change(spec)).rejects.toThrow(/stays/)
   })
 
   test('a placed Tenant names its own Shard or none', async () => {

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
 import { parseCredentials, parseRouting } from '../../config/routing.ts'
@@ -100,6 +100,47 @@ test('a database that another Shard has is refused, and so is a certificate of a
   const { ca } = JSON.parse(Buffer.from(JSON.stringify({ ca: inject('kubernetes').ca })).toString())
   await applyAll(namespace, [secret('other-ca', { 'ca.crt': ca }), shardManifest('foreign', shardSpec(`test_${suffix}_f`, { tls }))])
   await refused('foreign', 'CertificateInvalid')
+})
+
+test('OP-19: another installation with a Shard of the same name in a namespace of the same name is told whose the database is', async () => {
+  const { data } = await get('configmap', 'tenantry-installation')
+  const database = `test_${suffix}_twin`
+  const admin = new pg.Client({ connectionString: inject('postgres').adminUrl })
+  await admin.connect()
+  await admin.query(`CREATE DATABASE ${database}`)
+  const theirs = `tenantry: Shard ${namespace}/twin of installation ${randomUUID()}`
+  await admin.query(`COMMENT ON DATABASE ${database} IS '${theirs}'`)
+  await applyAll(namespace, [shardManifest('twin', shardSpec(database))])
+  await refused('twin', 'DatabaseConflict')
+  const { message } = (await get('shard', 'twin')).status.conditions.find(({ type }: { type: string }) => type === 'Ready')
+  expect(message).toContain(`belongs to "${theirs}"`)
+  expect(message).toContain(data.id)
+  const { rows } = await admin.query(`SELECT rolname FROM pg_roles WHERE rolname LIKE '${database}%'`)
+  expect(rows).toEqual([])
+  await admin.query(`COMMENT ON DATABASE ${database} IS 'tenantry: Shard ${namespace}/twin'`)
+  await kubectl(['label', 'shard', 'twin', '-n', namespace, 'touched=1'])
+  await ready('shard', 'twin')
+  await admin.end()
+})
+
+test('OP-19: a database that has the name of a template is not taken for one, and a Shard may be called by a reserved word', async () => {
+  const database = `test_${suffix}_t`
+  const admin = new pg.Client({ connectionString: inject('postgres').adminUrl })
+  await admin.connect()
+  const exists = async (name: string) => (await admin.query('SELECT FROM pg_database WHERE datname = $1', [name])).rows.length === 1
+  await admin.query(`CREATE DATABASE ${database}_template`)
+  await applyAll(namespace, [shardManifest('templated', shardSpec(database)), shardManifest('reserved', shardSpec('order'))])
+  await refused('templated', 'DatabaseConflict')
+  expect(await exists(`${database}_template`)).toBe(true)
+  await applyAll(namespace, [shardManifest('first', shardSpec(`${database}_template`))])
+  await ready('shard', 'first')
+  await kubectl(['label', 'shard', 'templated', '-n', namespace, 'touched=1'])
+  await refused('templated', 'DatabaseConflict')
+  await ready('shard', 'first')
+  await applyAll(namespace, [shardManifest('other-way', shardSpec(`${database}_template_template`))])
+  await refused('other-way', 'DatabaseConflict')
+  await ready('shard', 'reserved')
+  await admin.end()
 })
 
 test('OP-12: a Shard that goes away says so, keeps its tenants waiting and no others, and heals', async () => {

@@ -191,24 +191,6 @@ test('TI-05: a token is replaced at its time; both are valid for an hour, and on
   printFigure(`TI-05: a token was replaced ${late} ms after its time`)
 })
 
-test('OP-19: a schema without the mark of ownership is never adopted', async () => {
-  await applyAll(namespace, [tenantManifest('squatted', { shardRef: { name: 'shard-c' } })])
-  const { uid } = (await get('tenant', 'squatted')).metadata
-  const server = new pg.Client({ connectionString: inject('postgres').adminUrl })
-  await server.connect()
-  await server.query(`CREATE ROLE t_${uid.replaceAll('-', '')}`)
-  await applyAll(namespace, [shardManifest('shard-c', shardSpec(`${database}_c`))])
-  await vi.waitFor(async () => expect(await statusOf('squatted')).toMatchObject({ phase: 'Failed' }), PATIENCE)
-  expect((await statusOf('squatted')).conditions).toContainEqual(
-    expect.objectContaining({ type: 'Provisioned', status: 'False', reason: 'NameConflict' }),
-  )
-  await server.query(`DROP ROLE t_${uid.replaceAll('-', '')}`)
-  await server.end()
-  // It would be looked at again within 30 s; a change is seen at once.
-  await kubectl(['label', 'tenant', 'squatted', '-n', namespace, 'mended=yes'])
-  await ready('tenant', 'squatted')
-})
-
 test('OP-17: Retain keeps the data, closes it and says so; Delete leaves nothing', async () => {
   const kept = await create('kept')
   const gone = await create('gone', { deletionPolicy: 'Delete' })
