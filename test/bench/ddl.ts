@@ -8,6 +8,7 @@ import {
   fillDatabase,
   forgetDatabase,
   openDatabaseTo,
+  retainDatabase,
 } from '../../operator/postgres/databases.ts'
 import { latest, type Migrations } from '../../operator/postgres/migrations.ts'
 import { physicalNames, shardNames } from '../../operator/postgres/names.ts'
@@ -26,6 +27,8 @@ export async function openDdl({ shard }: Platform, isolation: Isolation, migrati
   const { host, port, adminUser: user, adminPassword: password, ca } = shard
   const open = async (database = DATABASE) => {
     const connection = new Postgres({ host, port, user, password, database, ssl: { ca } })
+    // When a round fails the platform ends with connections open: the fault of the round is the one to be told.
+    connection.on('error', () => {})
     await connection.connect()
     return connection
   }
@@ -70,6 +73,7 @@ export async function openDdl({ shard }: Platform, isolation: Isolation, migrati
           await run(openDatabaseTo(physical(uid), uid, latest(migrations.database), verifier, migrations.tenant))
         },
         remove: async (uid) => {
+          await run(retainDatabase(uid, physical(uid)))
           await apart(DATABASE, dropDatabase(physical(uid)))
           await run(forgetDatabase(uid, physical(uid)))
         },

@@ -4,6 +4,7 @@ import type { Credentials } from '../../config/routing.ts'
 import type { Isolation } from '../../crds/tenant.ts'
 import {
   announceDatabase,
+  beginTemplate,
   closeDatabase,
   copyTemplate,
   createTemplate,
@@ -115,6 +116,7 @@ export async function connectAsSuperuser({ superuserUrl }: Pick<Server, 'superus
 
 async function makeTemplate({ server, admin, names, migrations }: Ground): Promise<void> {
   await admin.query(createTemplate(names))
+  await admin.query(beginTemplate(names, 'test'))
   await runApart(server, names.template, fillTemplate(names, migrations.database))
 }
 
