@@ -1,12 +1,12 @@
 import type { Credentials, Route, ShardEndpoint } from '../../config/routing.ts'
 import type { Breaker } from '../resilience/breaker.ts'
-import type { SessionSettings } from './endpoint.ts'
+import { type SessionSettings, sameLogin } from './endpoint.ts'
 import { Shard } from './shard.ts'
 
 /** How to reach one tenant's own database. */
 export type Way = { route: Route; endpoint: ShardEndpoint; login: Credentials; ca: string | undefined; breaker: Breaker }
 
-type Open = { shard: Shard; endpoint: ShardEndpoint; login: Credentials; database: string; usedAt: number }
+type Open = { shard: Shard; endpoint: ShardEndpoint; login: Credentials; ca: string | undefined; database: string; usedAt: number }
 
 /** A tenant that nobody asked for so long gives its connections back, in milliseconds. */
 const IDLE = 15_000
@@ -41,8 +41,10 @@ export class TenantDatabases {
   find(way: Way): Shard {
     const { uid, database } = way.route
     const known = this.#open.get(uid)
-    const same = known?.endpoint === way.endpoint && known.login === way.login && known.database === database
+    const same = known?.database === database && sameWay(known, way)
     const open = known !== undefined && same ? known : this.#connect(way)
+    // The newest objects are kept, so that the next comparison is by identity.
+    Object.assign(open, { endpoint: way.endpoint, login: way.login })
     open.usedAt = performance.now()
     this.#open.delete(uid)
     this.#open.set(uid, open)
@@ -67,7 +69,7 @@ export class TenantDatabases {
   #connect({ route, endpoint, login, ca, breaker }: Way): Open {
     const credentials = ca === undefined ? login : { ...login, ca }
     const place = { endpoint: { ...endpoint, database: route.database }, credentials }
-    return { shard: new Shard(this.#name, place, this.#settings, breaker), endpoint, login, database: route.database, usedAt: 0 }
+    return { shard: new Shard(this.#name, place, this.#settings, breaker), endpoint, login, ca, database: route.database, usedAt: 0 }
   }
 
   #makeRoom(): void {
@@ -82,4 +84,8 @@ export class TenantDatabases {
   #close({ shard }: Open): void {
     shard.close().catch(this.#onClosed)
   }
+}
+
+function sameWay(known: Open, { endpoint, login, ca }: Way): boolean {
+  return known.ca === ca && sameLogin({ endpoint: known.endpoint, credentials: known.login }, { endpoint, credentials: login })
 }
