@@ -13,7 +13,7 @@ import { warnOfVersion } from '../postgres/vulnerabilities.ts'
 import type { RoutingPublisher } from '../routing/publish.ts'
 import { applyShard } from './apply.ts'
 import { observeShard, type Shard, type ShardWorld } from './observe.ts'
-import { planShard } from './plan.ts'
+import { planShard, type ShardStep } from './plan.ts'
 import { applyRotation } from './rotate.ts'
 import { planRotation } from './rotation.ts'
 import { keepSpares, type SpareTools } from './spares.ts'
@@ -64,6 +64,7 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
     const plan = planShard(world, latestOf(context.migrations))
     if (plan.kind === 'refuse') throw new OperatorError(plan.reason, plan.message)
     await applyShard(context, shard, world, plan.steps, signal)
+    await tellRepair(context, shard, plan.steps)
     if (plan.again) return { kind: 'again' }
     const { host, port, database, tls } = world.access
     await context.routing.putShard(name, { host, port, database, tls })
@@ -77,6 +78,12 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
     if (shard.metadata.deletionTimestamp === undefined || !SECRET_GONE.has(error.reason)) context.connections.down(name, error)
     return { kind: 'failed', reason: error.reason, message: error.message, ...(serverVersion === undefined ? {} : { serverVersion }) }
   }
+}
+
+/** A wall of the shared tables that was open on a Shard that had been Ready is something to look into. */
+async function tellRepair({ recorder }: ShardContext, shard: Shard, steps: readonly ShardStep[]): Promise<void> {
+  if (!isReady(shard) || !steps.some(({ kind }) => kind === 'secure-rows')) return
+  await recorder.record(shard, 'Warning', 'RowSecurityRestored', 'Row-level security of the shared tables was open, and was put back.')
 }
 
 /** Gives when there is more to do. A rotation that fails is told and tried again: the Shard is as Ready as it was, with the login it has. */
