@@ -48,7 +48,12 @@ function builders(text: string): [string, string][] {
     retainDatabase: databases.retainDatabase(text, place),
     dropDatabase: databases.dropDatabase(place),
     repairWall: repairWall(place, text, true),
-    tryAll: tryAll(place, text, [{ name: text, kind: 'rows', sql: text }]),
+    tryAll: tryAll(
+      place,
+      text,
+      [{ name: text, kind: 'rows', sql: text }],
+      [{ whose: text, table: escapeIdentifier(text), role: text, uid: text }],
+    ),
     forgetDatabase: databases.forgetDatabase(text, place),
   })
 }
