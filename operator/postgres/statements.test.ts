@@ -3,8 +3,10 @@ import { escapeIdentifier } from 'pg'
 import { describe, expect, test } from 'vitest'
 import * as databases from './databases.ts'
 import { physicalNames, shardNames, tenantName } from './names.ts'
+import { adoptRecord, checkOwner } from './owners.ts'
 import { repairWall } from './repair.ts'
 import * as rows from './rows.ts'
+import { dropSpare } from './spares.ts'
 import * as statements from './statements.ts'
 import { tryAll } from './walls.ts'
 
@@ -19,6 +21,10 @@ function builders(text: string): [string, string][] {
   return Object.entries({
     createDatabase: statements.createDatabase(names),
     markDatabase: statements.markDatabase(names, text, undefined),
+    markDatabaseAnew: statements.markDatabase(names, text, text),
+    dropSpare: dropSpare(text),
+    adoptRecord: adoptRecord(text, { owner: text, namespace: text, name: text, epoch: 1 }),
+    checkOwner: checkOwner(text, text),
     closeToPublic: statements.closeToPublic(names),
     createRoles: statements.createRoles(names, []),
     grantLogin: statements.grantLogin(names),
