@@ -133,7 +133,7 @@ function tellAdoption({ recorder }: TenantTools, { tenant, look }: TenantWorld):
 
 function tellLimits({ recorder }: TenantTools, { tenant }: TenantWorld): void {
   const { connections } = limitsOf(tenant.spec)
-  const message = `The login of its database has the times of plan ${tenant.spec.plan} and at most ${connections} connections again.`
+  const message = `The login of its database has the times of plan ${tenant.spec.plan} and at most ${connections} connections.`
   void recorder.record(tenant, 'Normal', 'LimitsSet', message)
 }
 
