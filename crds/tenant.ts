@@ -18,6 +18,7 @@ export type TenantSpec = {
   /** RFC 3339. */
   subscriptionEndsAt?: string
   adopt?: string
+  credentials?: { rotateAfter?: string }
   deletionPolicy: DeletionPolicy
   deletionProtection: boolean
 }

@@ -30,9 +30,9 @@ function builders(text: string): [string, string][] {
     grantLogin: statements.grantLogin(names),
     setVerifier: statements.setVerifier(names, text),
     prepareSpare: statements.prepareSpare(names, [], text),
-    revokeSpare: statements.revokeSpare(names),
+    revokeLogin: statements.revokeLogin(text),
     closeLogins: statements.closeLogins(names),
-    endSpareConnections: statements.endSpareConnections(names),
+    endConnections: statements.endConnections(text),
     migrateDatabase: statements.migrateDatabase(names, { ...migration, sql: 'GRANT :runtime, :tenants TO :rows' }),
     migrateTenant: statements.migrateTenant(text, place, migration),
     grantTenant: statements.grantTenant(names, text),
@@ -51,8 +51,9 @@ function builders(text: string): [string, string][] {
     copyTemplate: databases.copyTemplate(names, place),
     closeDatabase: databases.closeDatabase(place),
     fillDatabase: databases.fillDatabase(tenant, place, names, [migration]),
-    openDatabaseTo: databases.openDatabaseTo(place, text, 1, text, [migration]),
-    retainDatabase: databases.retainDatabase(text, place),
+    openDatabaseTo: databases.openDatabaseTo(place, text, text, 1, text, [migration]),
+    letIn: databases.letIn(place, text, text),
+    retainDatabase: databases.retainDatabase(text, text, { login: text, spare: text }),
     dropDatabase: databases.dropDatabase(place),
     repairWall: repairWall(place, text, true),
     tryAll: tryAll(
@@ -61,7 +62,7 @@ function builders(text: string): [string, string][] {
       [{ name: text, kind: 'rows', sql: text }],
       [{ whose: text, table: escapeIdentifier(text), role: text, uid: text }],
     ),
-    forgetDatabase: databases.forgetDatabase(text, place),
+    forgetDatabase: databases.forgetDatabase(text, { login: text, spare: text }),
   })
 }
 

@@ -3,7 +3,7 @@ import { OperatorError } from '../errors.ts'
 import type { Recorder } from '../kubernetes/recorder.ts'
 import { readTenant } from '../postgres/catalog.ts'
 import { isOutage } from '../postgres/failure.ts'
-import { tenantName } from '../postgres/names.ts'
+import { ownLogins, tenantName } from '../postgres/names.ts'
 import { dataUid, shardOf, type Tenant } from './home.ts'
 import type { TenantWorld } from './observe.ts'
 import { blockedRemoval, type DatabaseStep, type Failure } from './plan.ts'
@@ -14,7 +14,8 @@ import type { Target } from './target.ts'
  * make one do nothing.
  */
 export async function proveGone({ database, identity, physical, names }: Target, isolation: Isolation): Promise<void> {
-  const { record, placeExists, roleExists, version } = await readTenant(database, identity.uid, isolation, names)
+  const second = isolation === 'database' ? ownLogins(physical.role).spare : undefined
+  const { record, placeExists, roleExists, version } = await readTenant(database, identity.uid, isolation, names, second)
   const { schema, role } = physical
   // What tenants share stays; that no row is left there, the removal itself has made sure of.
   const isOwn = isolation !== 'row'

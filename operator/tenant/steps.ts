@@ -25,7 +25,7 @@ export async function takeSteps(
 ): Promise<Attempt | undefined> {
   const target = targetOf(tools, world, signal)
   if (target === undefined) return undefined
-  const isolation = target.facts.record?.isolation ?? world.tenant.spec.isolation
+  const isolation = isolationOf(target, world)
   for (const step of steps) {
     try {
       await ACTIONS[isolation][step.kind](target, step)
@@ -35,6 +35,11 @@ export async function takeSteps(
     }
   }
   return undefined
+}
+
+/** How the tenant is kept apart: what is made of it says so, and what was asked for before anything is. */
+export function isolationOf({ facts }: Target, { tenant }: TenantWorld): Isolation {
+  return facts.record?.isolation ?? tenant.spec.isolation
 }
 
 /** The tenant on its Shard, as far as that was looked at. */

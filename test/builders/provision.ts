@@ -85,7 +85,7 @@ export class Provisioner {
     await admin.query(closeDatabase(physical))
     await runApart(server, physical.database, fillDatabase(identity, physical, names, migrations.tenant))
     const verifier = await scramVerifier(password)
-    await admin.query(openDatabaseTo(physical, identity.uid, latest(migrations.database), verifier, migrations.tenant))
+    await admin.query(openDatabaseTo(physical, physical.role, identity.uid, latest(migrations.database), verifier, migrations.tenant))
   }
 }
 
