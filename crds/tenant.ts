@@ -23,6 +23,7 @@ export type TenantSpec = {
   subscriptionEndsAt?: string
   limits?: { connections?: number }
   adopt?: string
+  credentials?: { rotateAfter?: string }
   deletionPolicy: DeletionPolicy
   deletionProtection: boolean
 }

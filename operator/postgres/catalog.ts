@@ -163,10 +163,18 @@ const DATABASE_FACTS = `
 
 type TenantRow = Omit<TenantFacts, 'record'> & { record: TenantRecord | null }
 
-/** Reads what there is of a tenant, by its UID and by the names it would have. One round trip. */
-export async function readTenant(database: Reader, uid: string, isolation: Isolation, names: ShardNames): Promise<TenantFacts> {
+/**
+ * Reads what there is of a tenant, by its UID and by the names it would have; `login` is the one in use where it has two. One round trip.
+ */
+export async function readTenant(
+  database: Reader,
+  uid: string,
+  isolation: Isolation,
+  names: ShardNames,
+  login?: string,
+): Promise<TenantFacts> {
   const expected = physicalNames(isolation, names, uid)
-  const values = [uid, expected.schema, expected.role, expected.database, names.runtime, isolation]
+  const values = [uid, expected.schema, expected.role, expected.database, names.runtime, isolation, login ?? null]
   const [row] = await database.query<TenantRow>(TENANT_FACTS, values)
   if (row === undefined) throw new Error('the database gave no row')
   return { ...row, record: row.record ?? undefined }
@@ -178,19 +186,34 @@ const TENANT_FACTS = `
            'role', t.role_name, 'epoch', t.epoch, 'retained', t.retained_at IS NOT NULL, 'made', t.made_at IS NOT NULL) END AS record,
          CASE $6::text WHEN 'database' THEN d.oid IS NOT NULL ELSE n.oid IS NOT NULL END AS "placeExists",
          r.oid IS NOT NULL AS "roleExists",
-         CASE $6::text WHEN 'database' THEN coalesce(r.rolcanlogin AND pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT'), false)
+         CASE $6::text WHEN 'database' THEN coalesce(l.rolcanlogin AND pg_catalog.has_database_privilege(l.oid, d.oid, 'CONNECT'), false)
               ELSE coalesce(pg_catalog.pg_has_role(g.oid, r.oid, 'SET') AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE'), false) END AS granted,
          CASE $6::text WHEN 'row' THEN (SELECT coalesce(max(m.version), 0) FROM tenantry.row_migrations m)
               ELSE (SELECT coalesce(max(m.version), 0) FROM tenantry.migrations m WHERE m.tenant = $1::uuid) END AS version,
          coalesce(t.base_version, 0) AS "baseVersion",
-         json_build_object('connections', coalesce(r.rolconnlimit, -1), 'settings', coalesce(r.rolconfig, '{}') || ARRAY(SELECT pg_catalog.unnest(s.setconfig)
-           FROM pg_catalog.pg_db_role_setting s WHERE s.setrole = r.oid AND s.setdatabase = d.oid)) AS limits
+         json_build_object('connections', coalesce(l.rolconnlimit, -1), 'settings', coalesce(l.rolconfig, '{}') || ARRAY(SELECT pg_catalog.unnest(s.setconfig)
+           FROM pg_catalog.pg_db_role_setting s WHERE s.setrole = l.oid AND s.setdatabase = d.oid)) AS limits
     FROM (VALUES (1)) one
     LEFT JOIN tenantry.tenants t ON t.uid = $1::uuid
     LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = coalesce(t.schema_name, $2::name)
     LEFT JOIN pg_catalog.pg_roles r ON r.rolname = coalesce(t.role_name, $3::name)
+    LEFT JOIN pg_catalog.pg_roles l ON $6::text = 'database' AND l.rolname = coalesce($7::name, t.role_name, $3::name)
     LEFT JOIN pg_catalog.pg_database d ON d.datname = coalesce(t.database_name, $4::name)
     LEFT JOIN pg_catalog.pg_roles g ON g.rolname = $5::name`
+
+/** A login that is not in use, or no longer: whether it is there, is let in, and how many connections it still has. */
+export type SpareLogin = { exists: boolean; canLogin: boolean; connections: number }
+
+/** Reads it. */
+export async function readSpareLogin(database: Reader, spare: string): Promise<SpareLogin> {
+  const [row] = await database.query<SpareLogin>(SPARE_LOGIN, [spare])
+  return row ?? { exists: false, canLogin: false, connections: 0 }
+}
+
+const SPARE_LOGIN = `
+  SELECT EXISTS (SELECT FROM pg_catalog.pg_roles s WHERE s.rolname = $1) AS exists,
+         EXISTS (SELECT FROM pg_catalog.pg_roles s WHERE s.rolname = $1 AND s.rolcanlogin) AS "canLogin",
+         (SELECT count(*)::int FROM pg_catalog.pg_stat_activity a WHERE a.usename = $1) AS connections`
 
 /** Whether the tenant's own database, which `database` must be connected to, holds it, and which migrations have run there. */
 export async function readOwnDatabase(database: Reader, uid: string): Promise<{ filled: boolean; version: number; baseVersion: number }> {

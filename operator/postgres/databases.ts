@@ -1,7 +1,7 @@
 import { escapeIdentifier as name, escapeLiteral as text } from 'pg'
 import type { LoginLimits } from './login.ts'
 import type { Migration } from './migrations.ts'
-import { OWN_SCHEMA, type Physical, type ShardNames } from './names.ts'
+import { OWN_SCHEMA, type OwnLogins, type Physical, type ShardNames } from './names.ts'
 import {
   applyMigration,
   block,
@@ -10,6 +10,7 @@ import {
   lockTenant,
   migrateDatabase,
   retainRecord,
+  revokeLogin,
   setLimits,
   type TenantIdentity,
 } from './statements.ts'
@@ -84,38 +85,53 @@ VALUES (${text(uid)}, ${text(installation)}, ${text(namespace)}, ${text(id)}, 'd
   ].join('\n')
 }
 
+/** How a login is let in: its password as a verifier, and its limits. */
+export type Entry = { login: string; verifier: string; limits: LoginLimits }
+
 /** Holds the login of a tenant's database to its limits. */
-export function limitLogin({ database, role }: Physical, limits: LoginLimits): string {
-  return `ALTER ROLE ${name(role)} CONNECTION LIMIT ${limits.connections};
-${setLimits(database, role, limits)}`
+export function limitLogin({ database }: Physical, login: string, limits: LoginLimits): string {
+  return `ALTER ROLE ${name(login)} CONNECTION LIMIT ${limits.connections};
+${setLimits(database, login, limits)}`
+}
+
+/** Makes one of a tenant's logins valid: the role itself, or one that acts as it from its first statement on. */
+export function letIn(physical: Physical, { login, verifier, limits }: Entry): string {
+  const { database, role } = physical
+  const acting = `GRANT ${name(role)} TO ${name(login)} WITH INHERIT FALSE, SET TRUE;
+ALTER ROLE ${name(login)} SET role = ${name(role)};`
+  return `${block(`IF NOT (${exists(login)}) THEN CREATE ROLE ${name(login)} NOLOGIN; END IF;`)}
+${login === role ? '' : acting}
+ALTER ROLE ${name(login)} LOGIN PASSWORD ${text(verifier)};
+GRANT CONNECT ON DATABASE ${name(database)} TO ${name(login)};
+${limitLogin(physical, login, limits)}`
 }
 
 /** Lets the login in, and notes in the Shard's database what the tenant's own now holds. */
 export function openDatabaseTo(
   physical: Physical,
+  entry: Entry,
   uid: string,
   baseVersion: number,
-  { verifier, limits }: { verifier: string; limits: LoginLimits },
   migrations: readonly Migration[],
 ): string {
-  const { database, role } = physical
   const noted = migrations.map(({ version, name: title }) => `(${text(uid)}, ${version}, ${text(title)})`)
-  return `ALTER ROLE ${name(role)} LOGIN PASSWORD ${text(verifier)};
-GRANT CONNECT ON DATABASE ${name(database)} TO ${name(role)};
-${limitLogin(physical, limits)}
+  return `${letIn(physical, entry)}
 INSERT INTO tenantry.migrations (tenant, version, name) VALUES ${noted.join(', ')} ON CONFLICT DO NOTHING;
 UPDATE tenantry.tenants SET made_at = coalesce(made_at, now()), retained_at = NULL, base_version = ${baseVersion} WHERE uid = ${text(uid)};`
 }
 
-/** Keeps a database and shuts its login out, connections that are open included. */
-export function retainDatabase(uid: string, { database, role }: Physical): string {
-  return `${retainRecord(uid)}
-${block(`IF ${exists(role)} THEN
-  ALTER ROLE ${name(role)} NOLOGIN PASSWORD NULL;
-  GRANT ${name(role)} TO CURRENT_USER WITH INHERIT TRUE, SET TRUE;
-  IF EXISTS (SELECT FROM pg_database WHERE datname = ${text(database)}) THEN REVOKE CONNECT ON DATABASE ${name(database)} FROM ${name(role)}; END IF;
+/** Keeps a database and shuts its logins out, connections that are open included. */
+export function retainDatabase(uid: string, database: string, { login, spare }: OwnLogins): string {
+  return [retainRecord(uid), shutOut(database, login), shutOut(database, spare)].join('\n')
+}
+
+function shutOut(database: string, login: string): string {
+  return `${block(`IF ${exists(login)} THEN
+  ${revokeLogin(login)}
+  GRANT ${name(login)} TO CURRENT_USER WITH INHERIT TRUE, SET TRUE;
+  IF EXISTS (SELECT FROM pg_database WHERE datname = ${text(database)}) THEN REVOKE CONNECT ON DATABASE ${name(database)} FROM ${name(login)}; END IF;
 END IF;`)}
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ${text(role)};`
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ${text(login)};`
 }
 
 /** Ends a tenant's database, which no transaction can hold. */
@@ -124,7 +140,9 @@ export function dropDatabase({ database }: Physical): string {
 }
 
 /** Removes what is left of a tenant whose database is gone. */
-export function forgetDatabase(uid: string, { role }: Physical): string {
-  return `${block(`IF ${exists(role)} THEN DROP OWNED BY ${name(role)} CASCADE; DROP ROLE ${name(role)}; END IF;`)}
+export function forgetDatabase(uid: string, { login, spare }: OwnLogins): string {
+  const drop = (one: string) => block(`IF ${exists(one)} THEN DROP OWNED BY ${name(one)} CASCADE; DROP ROLE ${name(one)}; END IF;`)
+  return `${drop(spare)}
+${drop(login)}
 DELETE FROM tenantry.tenants WHERE uid = ${text(uid)};`
 }

@@ -7,21 +7,23 @@ export type Fault = { reason: TenantReason; what: string }
 
 /**
  * Reads from the catalog of the database that holds the tenant's tables what would let others in, or the tenant out: attributes and
- * memberships of its role, rights of others on its schema, row-level security that is off, and objects that run as their owner.
+ * memberships of its role, rights of others on its schema, row-level security that is off, and objects that run as their owner. `member` is the one that
+ * may act as the role: the runtime, or the tenant's other login.
  */
 export async function readFaults(
   database: Pick<Database, 'query'>,
   { schema, role }: Physical,
-  runtime: string,
+  member: string,
   shared: boolean,
 ): Promise<Fault[]> {
-  return database.query<Fault>(FAULTS, [schema, role, runtime, shared])
+  return database.query<Fault>(FAULTS, [schema, role, member, shared])
 }
 
 // What stands in the schema is found by its dependency on it, which has an index: pg_class and pg_proc have none by schema, and reading
 // them through made the look slower with each tenant on the Shard.
 const FAULTS = `
   WITH me AS (SELECT r.oid, r.rolname, r.rolsuper, r.rolbypassrls, r.rolcreaterole, r.rolcreatedb, r.rolreplication FROM pg_catalog.pg_roles r WHERE r.rolname = $2),
+       actor AS (SELECT r.rolname FROM pg_catalog.pg_roles r WHERE r.rolname = $3 AND (r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication)),
        place AS (SELECT n.oid, n.nspowner, n.nspacl FROM pg_catalog.pg_namespace n WHERE n.nspname = $1),
        inside AS (SELECT d.classid, d.objid FROM place JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = place.oid),
        tables AS (SELECT c.oid, c.relname, c.relkind, c.relowner, c.relacl, c.relrowsecurity, c.relforcerowsecurity, c.reloptions
@@ -31,6 +33,8 @@ const FAULTS = `
                   UNION SELECT tables.relname::text, x.grantee FROM tables, LATERAL pg_catalog.aclexplode(tables.relacl) x)
   SELECT 'RoleTooPowerful' AS reason, me.rolname || ' has an attribute that no tenant may have' AS what
     FROM me WHERE me.rolsuper OR me.rolbypassrls OR me.rolcreaterole OR me.rolcreatedb OR me.rolreplication
+  UNION ALL
+  SELECT 'RoleTooPowerful', actor.rolname || ' acts as a tenant and has an attribute that it may not have' FROM actor
   UNION ALL
   SELECT 'RoleTooPowerful', me.rolname || ' owns ' || tables.relname FROM me JOIN tables ON tables.relowner = me.oid
   UNION ALL

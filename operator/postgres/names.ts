@@ -53,6 +53,18 @@ export function tenantName(uid: string): string {
   return `t_${uid.replaceAll('-', '').toLowerCase()}`
 }
 
+/** The login that the runtime uses for a tenant's own database, and the other one. */
+export type OwnLogins = { login: string; spare: string }
+
+/**
+ * The two logins of a tenant with a database of its own, in turn like the runtime's: the role itself, and another that acts as it. `current` is
+ * the user name of the one in use.
+ */
+export function ownLogins(role: string, current?: string): OwnLogins {
+  const second = `${role}_b`
+  return current === second ? { login: second, spare: role } : { login: role, spare: second }
+}
+
 /** The names that a tenant of that isolation gets. */
 export function physicalNames(isolation: Isolation, { database, rows }: ShardNames, uid: string): Physical {
   const own = tenantName(uid)

@@ -6,7 +6,7 @@ import { block } from './statements.ts'
  * Takes away what gives others a way in, or the tenant's role too much: rights on its schema, memberships, attributes, policies that were
  * added. Each for itself: what this login may not take away is left, and found again. Views and functions stay: they are somebody's work.
  */
-export function repairWall({ schema, role }: Physical, runtime: string, shared: boolean): string {
+export function repairWall({ schema, role }: Physical, member: string, shared: boolean): string {
   return block(
     `FOR action IN
     SELECT format('REVOKE ALL ON SCHEMA %I FROM %s', n.nspname, coalesce(quote_ident(other.rolname), 'PUBLIC'))
@@ -19,7 +19,7 @@ export function repairWall({ schema, role }: Physical, runtime: string, shared: 
     UNION
     SELECT format('REVOKE %I FROM %I', me.rolname, member.rolname)
       FROM pg_roles me JOIN pg_auth_members m ON m.roleid = me.oid JOIN pg_roles member ON member.oid = m.member
-     WHERE me.rolname = ${text(role)} AND member.rolname NOT IN (${text(runtime)}, current_user)
+     WHERE me.rolname = ${text(role)} AND member.rolname NOT IN (${text(member)}, current_user)
     UNION
     SELECT format('ALTER ROLE %I NOCREATEROLE NOCREATEDB', me.rolname) FROM pg_roles me WHERE me.rolname = ${text(role)} AND (me.rolcreaterole OR me.rolcreatedb)
     UNION

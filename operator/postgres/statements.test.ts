@@ -31,9 +31,9 @@ function builders(text: string): [string, string][] {
     grantLogin: statements.grantLogin(names),
     setVerifier: statements.setVerifier(names, text),
     prepareSpare: statements.prepareSpare(names, [], text),
-    revokeSpare: statements.revokeSpare(names),
+    revokeLogin: statements.revokeLogin(text),
     closeLogins: statements.closeLogins(names),
-    endSpareConnections: statements.endSpareConnections(names),
+    endConnections: statements.endConnections(text),
     migrateDatabase: statements.migrateDatabase(names, { ...migration, sql: 'GRANT :runtime, :tenants TO :rows' }),
     migrateTenant: statements.migrateTenant(text, place, migration),
     grantTenant: statements.grantTenant(names, text),
@@ -52,9 +52,10 @@ function builders(text: string): [string, string][] {
     copyTemplate: databases.copyTemplate(names, place),
     closeDatabase: databases.closeDatabase(place),
     fillDatabase: databases.fillDatabase(tenant, place, names, [migration]),
-    openDatabaseTo: databases.openDatabaseTo(place, text, 1, { verifier: text, limits }, [migration]),
-    limitLogin: databases.limitLogin(place, limits),
-    retainDatabase: databases.retainDatabase(text, place),
+    openDatabaseTo: databases.openDatabaseTo(place, { login: text, verifier: text, limits }, text, 1, [migration]),
+    letIn: databases.letIn(place, { login: text, verifier: text, limits }),
+    limitLogin: databases.limitLogin(place, text, limits),
+    retainDatabase: databases.retainDatabase(text, text, { login: text, spare: text }),
     dropDatabase: databases.dropDatabase(place),
     repairWall: repairWall(place, text, true),
     tryAll: tryAll(
@@ -63,7 +64,7 @@ function builders(text: string): [string, string][] {
       [{ name: text, kind: 'rows', sql: text }],
       [{ whose: text, table: escapeIdentifier(text), role: text, uid: text }],
     ),
-    forgetDatabase: databases.forgetDatabase(text, place),
+    forgetDatabase: databases.forgetDatabase(text, { login: text, spare: text }),
   })
 }
 

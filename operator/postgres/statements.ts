@@ -66,21 +66,21 @@ export function prepareSpare(names: ShardNames, existing: readonly string[], ver
   return [createRoles(spare, existing), grantLogin(spare), setVerifier(spare, verifier)].join('\n')
 }
 
-/** Lets the other login in no more. Connections it has stay open. */
-export function revokeSpare({ spare }: ShardNames): string {
-  return `ALTER ROLE ${name(spare)} NOLOGIN PASSWORD NULL;`
+/** Lets a login in no more. Connections it has stay open. */
+export function revokeLogin(login: string): string {
+  return `ALTER ROLE ${name(login)} NOLOGIN PASSWORD NULL;`
 }
 
-/** Ends the connections of the other login; only who has its rights may, so they are taken for as long as that. */
-export function endSpareConnections({ spare }: ShardNames): string {
-  return `GRANT ${name(spare)} TO CURRENT_USER WITH INHERIT TRUE, SET FALSE;
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ${text(spare)};
-REVOKE ${name(spare)} FROM CURRENT_USER GRANTED BY CURRENT_USER;`
+/** Ends the connections of a login; only who has its rights may, so they are taken for as long as that. */
+export function endConnections(login: string): string {
+  return `GRANT ${name(login)} TO CURRENT_USER WITH INHERIT TRUE, SET FALSE;
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ${text(login)};
+REVOKE ${name(login)} FROM CURRENT_USER GRANTED BY CURRENT_USER;`
 }
 
 /** Lets neither of the runtime's logins in any more, as far as they are there. */
 export function closeLogins({ login, spare }: ShardNames): string {
-  return [login, spare].map((one) => block(`IF ${exists(one)} THEN ALTER ROLE ${name(one)} NOLOGIN PASSWORD NULL; END IF;`)).join('\n')
+  return [login, spare].map((one) => block(`IF ${exists(one)} THEN ${revokeLogin(one)} END IF;`)).join('\n')
 }
 
 /** One migration of a Shard's database. Of two that start at once, the second waits, finds the version taken and is rolled back. */

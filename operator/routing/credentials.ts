@@ -16,6 +16,31 @@ export async function readLogin({ client, namespace, signal }: Place, key: strin
   return loginIn(await client.get(SECRETS, namespace, CREDENTIALS_SECRET, { signal }), key)
 }
 
+/** Other Shards and Tenants write the same Secret: so often it is read again before the pass gives up. */
+const TRIES = 10
+
+/** Puts a login in the place of the one that was looked at, and of no other: an operator that comes late overwrites nothing. */
+export async function replaceLogin(
+  { client, namespace, signal }: Place,
+  key: string,
+  before: Credentials,
+  after: Credentials,
+): Promise<void> {
+  const data = { [key]: Buffer.from(JSON.stringify(after)).toString('base64') }
+  for (let tries = 1; ; tries++) {
+    const secret = await client.get(SECRETS, namespace, CREDENTIALS_SECRET, { signal })
+    if (secret === undefined || loginIn(secret, key)?.password !== before.password)
+      throw new Error('the credentials were changed by somebody else meanwhile')
+    const { uid, resourceVersion } = secret.metadata
+    try {
+      await client.patch(SECRETS, namespace, CREDENTIALS_SECRET, { metadata: { uid, resourceVersion }, data }, { signal })
+      return
+    } catch (error) {
+      if (!isStatus(error, 409) || tries === TRIES) throw error
+    }
+  }
+}
+
 /** Sets one login, or with `undefined` takes it out; the others, which belong to other Shards and Tenants, stay. */
 export async function writeLogin({ client, namespace, signal }: Place, key: string, login: Credentials | undefined): Promise<void> {
   const value = login === undefined ? null : Buffer.from(JSON.stringify(login)).toString('base64')

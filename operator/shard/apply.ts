@@ -107,7 +107,7 @@ async function issueCredentials(task: Task, step: ShardStep): Promise<void> {
 }
 
 /** What the runtime is given to log in with: beside the login the authority that it checks the server against. */
-export function credentialsOf(
+function credentialsOf(
   { access }: ShardWorld,
   { issuedAt, ...login }: { username: string; password: string; issuedAt: string | undefined },
 ): Credentials {

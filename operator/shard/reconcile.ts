@@ -7,8 +7,9 @@ import type { Client } from '../kubernetes/client.ts'
 import { type ObjectMeta, SHARDS } from '../kubernetes/object.ts'
 import type { Recorder } from '../kubernetes/recorder.ts'
 import type { Result } from '../loop/controller.ts'
-import { isOutage } from '../postgres/failure.ts'
+import { openDatabase, tryLogin } from '../postgres/connect.ts'
 import { latestOf } from '../postgres/migrations.ts'
+import { prepareSpare } from '../postgres/statements.ts'
 import { warnOfVersion } from '../postgres/vulnerabilities.ts'
 import type { RoutingPublisher } from '../routing/publish.ts'
 import { applyShard } from './apply.ts'
@@ -33,7 +34,6 @@ export type ShardContext = SpareTools & {
 }
 
 const PROBE_AGAIN: Result = { kind: 'requeue', afterMs: 5_000 }
-const ROTATE_AGAIN_MS = 30_000
 const AT_ONCE: Result = { kind: 'requeue', afterMs: 0 }
 const DONE: Result = { kind: 'done' }
 const SECRET_GONE: ReadonlySet<string> = new Set(['AdminSecretMissing', 'CaSecretMissing'])
@@ -87,18 +87,27 @@ async function tellRepair({ recorder }: ShardContext, shard: Shard, steps: reado
   await recorder.record(shard, 'Warning', 'RowSecurityRestored', 'Row-level security of the shared tables was open, and was put back.')
 }
 
-/** Gives when there is more to do. A rotation that fails is told and tried again: the Shard is as Ready as it was, with the login it has. */
+/** Gives when there is more to do; the Shard is as Ready as it was, with the login it has. */
 async function rotateCredentials(context: ShardContext, shard: Shard, world: ShardWorld, signal: AbortSignal): Promise<number | undefined> {
-  const { steps, nextMs } = planRotation(world, shard.spec.credentials?.rotateAfter, Date.now())
+  const { access, names, credentials } = world
+  const isKnown = credentials?.username === names.login && world.loginWorks
+  const turn = world.database !== undefined && isKnown ? { issuedAt: credentials.issuedAt, spare: world.database.spare } : undefined
+  const rotation = planRotation(turn, shard.spec.credentials?.rotateAfter, Date.now())
+  if (credentials === undefined || rotation.steps.length === 0) return rotation.nextMs
+  const database = openDatabase(access)
+  const logins = {
+    object: shard,
+    key: shard.metadata.name,
+    before: credentials,
+    spare: names.spare,
+    prepare: (verifier: string) => prepareSpare(names, world.database?.roles ?? [], verifier),
+    prove: (password: string) => tryLogin({ ...access, username: names.spare, password }),
+    database,
+  }
   try {
-    await applyRotation(context, shard, world, steps, signal)
-    return nextMs
-  } catch (error) {
-    if (isOutage(error) || signal.aborted) throw error
-    context.log.warn({ shard: shard.metadata.name, err: error }, "the runtime's login could not be replaced")
-    const message = error instanceof OperatorError ? error.message : "See the operator's log; it is tried again."
-    await context.recorder.record(shard, 'Warning', 'RotationFailed', message)
-    return ROTATE_AGAIN_MS
+    return await applyRotation(context, logins, rotation, signal)
+  } finally {
+    await database.close()
   }
 }
 

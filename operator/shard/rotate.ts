@@ -1,47 +1,66 @@
 import { randomBytes } from 'node:crypto'
-import { CREDENTIALS_SECRET, type Credentials } from '../../config/routing.ts'
+import type { Credentials } from '../../config/routing.ts'
 import { OperatorError } from '../errors.ts'
-import { isStatus } from '../kubernetes/api-error.ts'
 import type { Client } from '../kubernetes/client.ts'
-import { SECRETS } from '../kubernetes/object.ts'
+import type { AnyObject } from '../kubernetes/object.ts'
 import type { Recorder } from '../kubernetes/recorder.ts'
-import { type Database, openDatabase, tryLogin } from '../postgres/connect.ts'
+import type { Logger } from '../loop/logger.ts'
+import type { Database } from '../postgres/connect.ts'
+import { isOutage } from '../postgres/failure.ts'
 import { scramVerifier } from '../postgres/scram.ts'
-import { endSpareConnections, prepareSpare, revokeSpare } from '../postgres/statements.ts'
-import { loginIn } from '../routing/credentials.ts'
-import { credentialsOf } from './apply.ts'
-import type { Shard, ShardWorld } from './observe.ts'
-import type { RotationStep } from './rotation.ts'
+import { endConnections, revokeLogin } from '../postgres/statements.ts'
+import { replaceLogin } from '../routing/credentials.ts'
+import type { Rotation, RotationStep } from './rotation.ts'
 
-type RotationTools = { client: Client; recorder: Recorder }
-type Task = RotationTools & { shard: Shard; world: ShardWorld; database: Database; signal: AbortSignal }
+type RotationTools = { client: Client; recorder: Recorder; log: Logger }
 
-/** Other Shards write the same Secret: so often it is read again before the pass gives up. */
-const TRIES = 10
+/** Two logins in turn: what a Shard and a tenant with a database of its own have. */
+export type Logins = {
+  /** Whose they are: the Events are told of it. */
+  object: AnyObject
+  /** The key in the Secret with the runtime's logins, and what stands there. */
+  key: string
+  before: Credentials
+  /** The login that is not in use. */
+  spare: string
+  /** Statements that make it valid with this verifier, with all that the other one has; whatever was there of it is replaced. */
+  prepare: (verifier: string) => string
+  /** Logs in with it; rejects when it is refused. */
+  prove: (password: string) => Promise<unknown>
+  database: Pick<Database, 'run'>
+}
 
-/** Takes the steps of a rotation in their order. Throws what failed; the login in use is as good as before then. */
+const ROTATE_AGAIN_MS = 30_000
+
+/**
+ * Takes the steps of a rotation in their order; gives when there is more to do. One that fails is told and tried again: the login in use is
+ * as good as before then. Throws when the server is out of reach.
+ */
 export async function applyRotation(
   tools: RotationTools,
-  shard: Shard,
-  world: ShardWorld,
-  steps: readonly RotationStep[],
+  logins: Logins,
+  { steps, nextMs }: Rotation,
   signal: AbortSignal,
-): Promise<void> {
-  if (steps.length === 0) return
-  const database = openDatabase(world.access)
+): Promise<number | undefined> {
   try {
-    for (const step of steps) await ACTIONS[step]({ ...tools, shard, world, database, signal })
-  } finally {
-    await database.close()
+    for (const step of steps) await ACTIONS[step](tools, logins, signal)
+    return nextMs
+  } catch (error) {
+    if (isOutage(error) || signal.aborted) throw error
+    const { kind, metadata } = logins.object
+    tools.log.warn({ kind, name: metadata.name, err: error }, 'a login of the runtime could not be replaced')
+    const message = error instanceof OperatorError ? error.message : "See the operator's log; it is tried again."
+    await tools.recorder.record(logins.object, 'Warning', 'RotationFailed', message)
+    return ROTATE_AGAIN_MS
   }
 }
 
-const ACTIONS: Record<RotationStep, (task: Task) => Promise<void>> = {
-  revoke: async ({ database, world, shard, recorder }) => {
-    await database.run(revokeSpare(world.names))
-    await recorder.record(shard, 'Normal', 'OldLoginRevoked', `The login ${world.names.spare} is let in no more.`)
+const ACTIONS: Record<RotationStep, (tools: RotationTools, logins: Logins, signal: AbortSignal) => Promise<void>> = {
+  revoke: async ({ recorder }, { database, spare, object }) => {
+    await database.run(revokeLogin(spare))
+    await recorder.record(object, 'Normal', 'OldLoginRevoked', `The login ${spare} is let in no more.`)
   },
-  'end-connections': ({ database, world }) => database.run(endSpareConnections(world.names)),
+  'end-connections': (_, { database, spare }) => database.run(endConnections(spare)),
   rotate,
 }
 
@@ -49,49 +68,27 @@ const ACTIONS: Record<RotationStep, (task: Task) => Promise<void>> = {
  * The login before the Secret: what a runtime reads there is always let in. A crash between the two leaves a login that nobody knows the
  * password of; the next pass revokes it and begins again.
  */
-async function rotate({ client, recorder, shard, world, database, signal }: Task): Promise<void> {
-  const { login, spare } = world.names
+async function rotate({ client, recorder }: RotationTools, logins: Logins, signal: AbortSignal): Promise<void> {
+  const { object, key, before, spare, database } = logins
   const password = randomBytes(32).toString('base64url')
-  await database.run(prepareSpare(world.names, world.database?.roles ?? [], await scramVerifier(password)))
-  await proveSpare(world, password)
-  const after = credentialsOf(world, { username: spare, password, issuedAt: new Date().toISOString() })
-  await replaceCredentials(client, shard, world.credentials, after, signal)
-  await recorder.record(
-    shard,
-    'Normal',
-    'CredentialsRotated',
-    `Runtimes now log in as ${spare}; ${login} stays valid until they have moved.`,
-  )
+  await database.run(logins.prepare(await scramVerifier(password)))
+  await prove(logins, password)
+  const { namespace } = object.metadata
+  await replaceLogin({ client, namespace, signal }, key, before, {
+    ...before,
+    username: spare,
+    password,
+    issuedAt: new Date().toISOString(),
+  })
+  const message = `Runtimes now log in as ${spare}; ${before.username} stays valid until they have moved.`
+  await recorder.record(object, 'Normal', 'CredentialsRotated', message)
 }
 
-async function proveSpare({ access, names }: ShardWorld, password: string): Promise<void> {
+async function prove({ prove: logIn, spare }: Logins, password: string): Promise<void> {
   try {
-    await tryLogin({ ...access, username: names.spare, password })
-  } catch (error) {
-    const message = `${access.host}:${access.port} refuses ${names.spare}, the runtime's other login: allow it in pg_hba.conf with scram-sha-256.`
-    throw new OperatorError('RuntimeLoginRefused', message, { cause: error })
-  }
-}
-
-/** Puts the new login in the place of the one that was looked at, and of no other: an operator that comes late overwrites nothing. */
-async function replaceCredentials(
-  client: Client,
-  { metadata: { name, namespace } }: Shard,
-  before: Credentials | undefined,
-  after: Credentials,
-  signal: AbortSignal,
-): Promise<void> {
-  const data = { [name]: Buffer.from(JSON.stringify(after)).toString('base64') }
-  for (let tries = 1; ; tries++) {
-    const secret = await client.get(SECRETS, namespace, CREDENTIALS_SECRET, { signal })
-    if (secret === undefined || loginIn(secret, name)?.password !== before?.password)
-      throw new Error('the credentials were changed by somebody else meanwhile')
-    const { uid, resourceVersion } = secret.metadata
-    try {
-      await client.patch(SECRETS, namespace, CREDENTIALS_SECRET, { metadata: { uid, resourceVersion }, data }, { signal })
-      return
-    } catch (error) {
-      if (!isStatus(error, 409) || tries === TRIES) throw error
-    }
+    await logIn(password)
+  } catch (cause) {
+    const message = `The server refuses ${spare}, the runtime's other login: allow it in pg_hba.conf with scram-sha-256.`
+    throw new OperatorError('RuntimeLoginRefused', message, { cause })
   }
 }

@@ -1,5 +1,3 @@
-import type { ShardWorld } from './observe.ts'
-
 /** One step of a rotation; they are taken in the order of the plan, and each may be taken again. */
 export type RotationStep = 'revoke' | 'end-connections' | 'rotate'
 
@@ -14,19 +12,18 @@ const LOOK_AGAIN_MS = 10_000
 const LONGEST_WAIT_MS = 10 * MINUTE_MS
 const UNITS = { h: 3_600_000, m: MINUTE_MS, s: 1_000 }
 
+/** The login in use and the other one: when the first was made, RFC 3339, and whether the other is let in and still used. */
+export type Turn = { issuedAt: string | undefined; spare: { canLogin: boolean; connections: number } }
+
 /**
- * Works out how the runtime's login is replaced. The other login is made valid and put into the Secret; the one before is revoked when
+ * Works out how a login of the runtime's is replaced; without a `turn` the one in use has to be mended first. The other login is made valid and put into the Secret; the one before is revoked when
  * no connection of it is left, by force when it has been replaced for an hour. A login that is still in use is never made anew.
  */
-export function planRotation(
-  { database, credentials, loginWorks, names }: Pick<ShardWorld, 'database' | 'credentials' | 'loginWorks' | 'names'>,
-  rotateAfter: string | undefined,
-  now: number,
-): Rotation {
+export function planRotation(turn: Turn | undefined, rotateAfter: string | undefined, now: number): Rotation {
   const lifeMs = rotateAfter === undefined ? Number.POSITIVE_INFINITY : parseDuration(rotateAfter)
-  if (database === undefined || credentials?.username !== names.login || !loginWorks) return wait([], [lifeMs, MINUTE_MS])
-  const { canLogin, connections } = database.spare
-  const ageMs = credentials.issuedAt === undefined ? Number.POSITIVE_INFINITY : now - Date.parse(credentials.issuedAt)
+  if (turn === undefined) return wait([], [lifeMs, MINUTE_MS])
+  const { canLogin, connections } = turn.spare
+  const ageMs = turn.issuedAt === undefined ? Number.POSITIVE_INFINITY : now - Date.parse(turn.issuedAt)
   const overdue = ageMs >= OVERLAP.most
   const revoke = canLogin && (overdue || (ageMs >= OVERLAP.least && connections === 0))
   const overlaps = canLogin && !revoke

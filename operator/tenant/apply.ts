@@ -10,11 +10,12 @@ import { dataUid, homeInStatus, placementNote } from './home.ts'
 import { KEY_OVERLAP_MS } from './key-rotation.ts'
 import { type ApiKey, forgetPrevious, issueKey, replaceToken, rotateToken, routeKeys } from './keys.ts'
 import { limitsOf, routeLimits } from './limits.ts'
+import { rotateLogin } from './login-rotation.ts'
 import type { TenantWorld } from './observe.ts'
 import type { Placement } from './placement.ts'
 import type { Failure, KeyStep, TenantPlan } from './plan.ts'
 import { tellEnd, tellRelease } from './removal.ts'
-import { homeOf, takeSteps, targetOf } from './steps.ts'
+import { homeOf, isolationOf, takeSteps, targetOf } from './steps.ts'
 import { routeState, suspensionOf } from './subscription.ts'
 import type { TenantTools } from './target.ts'
 import { repairTenant, type Verdict, verifyTenant } from './verify.ts'
@@ -34,6 +35,8 @@ export type TenantOutcome =
       failure: Failure | undefined
       suspension: string | undefined
       verdict?: Verdict | undefined
+      /** Milliseconds until there is more to do about the tenant's login. */
+      nextMs?: number | undefined
     }
   | { kind: 'remains'; failure: Failure }
 
@@ -85,15 +88,29 @@ async function serve(tools: TenantTools, world: TenantWorld, plan: Served, signa
   const verdict = failure === undefined ? await guard(tools, world, signal) : undefined
   const closed = verdict?.kind === 'broken' && tools.onBreach === 'suspend'
   if (home !== undefined) await publish(tools, world, home, keys.keys, closed)
+  const nextMs = failure === undefined ? await keepLogin(tools, world, signal) : undefined
   const suspension = suspensionOf(world.tenant.spec, world.now)
-  return { kind: 'stands', home, failure: failure ?? wallFailure(verdict) ?? keys.failure ?? hostFailure(world), suspension, verdict }
+  return {
+    kind: 'stands',
+    home,
+    failure: failure ?? wallFailure(verdict) ?? keys.failure ?? hostFailure(world),
+    suspension,
+    verdict,
+    nextMs,
+  }
+}
+
+async function keepLogin(tools: TenantTools, world: TenantWorld, signal: AbortSignal): Promise<number | undefined> {
+  const target = targetOf(tools, world, signal)
+  if (target === undefined || isolationOf(target, world) !== 'database') return undefined
+  return rotateLogin(target, world.tenant, world.now, signal)
 }
 
 /** Tries the tenant's wall, and when it is down does what the setting says. */
 async function guard(tools: TenantTools, world: TenantWorld, signal: AbortSignal): Promise<Verdict | undefined> {
   const target = targetOf(tools, world, signal)
   if (target === undefined) return undefined
-  const isolation = target.facts.record?.isolation ?? world.tenant.spec.isolation
+  const isolation = isolationOf(target, world)
   const verdict = await verifyTenant(target, isolation)
   if (verdict.kind !== 'broken') return verdict
   breachChannel.publish({ isolation, reason: verdict.reason })

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { Credentials } from '../../config/routing.ts'
 import { readOwnDatabase } from '../postgres/catalog.ts'
 import type { Database } from '../postgres/connect.ts'
 import {
@@ -12,6 +13,7 @@ import {
   retainDatabase,
 } from '../postgres/databases.ts'
 import { latest } from '../postgres/migrations.ts'
+import { ownLogins } from '../postgres/names.ts'
 import { raiseEpoch } from '../postgres/owners.ts'
 import { scramVerifier } from '../postgres/scram.ts'
 import { migrateDatabase, migrateTenant } from '../postgres/statements.ts'
@@ -30,9 +32,10 @@ export async function makeDatabase(target: Target): Promise<void> {
   if (!facts.placeExists) await tools.connections.apart(shard, names.database, (apart) => apart.run(copyTemplate(names, physical)))
   await database.run(closeDatabase(physical))
   await tools.connections.apart(shard, physical.database, (own) => fill(own, target))
-  const verifier = await scramVerifier(await passwordOf(target))
+  const { username, password } = await loginOf(target)
   const { migrations } = tools
-  await database.run(openDatabaseTo(physical, identity.uid, latest(migrations.database), { verifier, limits }, migrations.tenant))
+  const entry = { login: username, verifier: await scramVerifier(password), limits }
+  await database.run(openDatabaseTo(physical, entry, identity.uid, latest(migrations.database), migrations.tenant))
 }
 
 /** Gives the kept database to this Tenant. The head first: after a crash between the two it is done again, and raised no further. */
@@ -45,7 +48,7 @@ export async function adoptDatabase(target: Target): Promise<void> {
 
 /** Keeps the database and takes the login away. */
 export async function keepDatabase(target: Target): Promise<void> {
-  await runAsOwner(target, retainDatabase(target.identity.uid, target.physical))
+  await runAsOwner(target, retainDatabase(target.identity.uid, target.physical.database, ownLogins(target.physical.role)))
   await writeLogin(placeOf(target), target.physical.role, undefined)
 }
 
@@ -54,7 +57,7 @@ export async function removeDatabase(target: Target): Promise<void> {
   const { identity, physical, names, database, shard, tools } = target
   await keepDatabase(target)
   await tools.connections.apart(shard, names.database, (apart) => apart.run(dropDatabase(physical)))
-  await database.run(forgetDatabase(identity.uid, physical))
+  await database.run(forgetDatabase(identity.uid, ownLogins(physical.role)))
 }
 
 async function fill(own: Connection, { identity, physical, names, tools }: Target): Promise<void> {
@@ -66,13 +69,13 @@ async function fill(own: Connection, { identity, physical, names, tools }: Targe
 }
 
 /** The Secret before the role: after a crash between the two, the next pass sets the verifier of what stands in the Secret. */
-async function passwordOf(target: Target): Promise<string> {
+async function loginOf(target: Target): Promise<Credentials> {
   const { role } = target.physical
   const known = await readLogin(placeOf(target), role)
-  if (known !== undefined) return known.password
-  const password = randomBytes(32).toString('base64url')
-  await writeLogin(placeOf(target), role, { username: role, password })
-  return password
+  if (known !== undefined) return known
+  const made = { username: role, password: randomBytes(32).toString('base64url'), issuedAt: new Date().toISOString() }
+  await writeLogin(placeOf(target), role, made)
+  return made
 }
 
 function placeOf({ tools, identity, signal }: Target) {

@@ -19,6 +19,8 @@ export type TenantSources = {
   tenants: () => Tenant[]
   shards: () => Shard[]
   keySecrets: () => Secret[]
+  /** The Secret with the runtime's logins. */
+  logins: () => Secret | undefined
   occupancy: Occupancy
   connections: Connections
 }
@@ -47,7 +49,7 @@ export type TenantWorld = {
 }
 
 /** Looks at everything but the database, at one moment: what is planned and counted before the next `await` cannot be crossed by another pass. */
-export function observeTenant(sources: TenantSources & { logins: () => Secret | undefined }, tenant: Tenant, look: Look): TenantWorld {
+export function observeTenant(sources: TenantSources, tenant: Tenant, look: Look): TenantWorld {
   return {
     tenant,
     installation: sources.installation,
@@ -74,7 +76,7 @@ function candidatesOf({ shards, occupancy }: TenantSources): Candidate[] {
 }
 
 /** Looks into the Shard's database. That it does not answer is something seen, not an error. */
-export async function lookAtDatabase({ shards, connections }: TenantSources, tenant: Tenant): Promise<Look> {
+export async function lookAtDatabase({ shards, connections, logins }: TenantSources, tenant: Tenant): Promise<Look> {
   const { spec, status } = tenant
   const home = shardOf(tenant)
   if (home === undefined) return { kind: 'unplaced' }
@@ -96,7 +98,9 @@ export async function lookAtDatabase({ shards, connections }: TenantSources, ten
       : { kind: 'blocked', reason: 'ShardNotReady', message: `The Shard ${home} is not Ready: see its conditions.` }
   const { database } = shard.spec.endpoint
   try {
-    const facts = await readTenant(connection, dataUid(tenant), spec.isolation, shardNames(database))
+    const uid = dataUid(tenant)
+    const login = spec.isolation === 'database' ? loginIn(logins(), tenantName(uid))?.username : undefined
+    const facts = await readTenant(connection, uid, spec.isolation, shardNames(database), login)
     return { kind: 'seen', facts, database }
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error

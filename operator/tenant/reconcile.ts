@@ -2,7 +2,6 @@ import { isDeepStrictEqual } from 'node:util'
 import type { TenantStatus } from '../../crds/tenant.ts'
 import { type Secret, TENANTS } from '../kubernetes/object.ts'
 import type { Result } from '../loop/controller.ts'
-import type { Logger } from '../loop/logger.ts'
 import { latestOf } from '../postgres/migrations.ts'
 import { applyTenant, type TenantOutcome } from './apply.ts'
 import type { Tenant } from './home.ts'
@@ -17,7 +16,7 @@ import { nextLook } from './subscription.ts'
 import type { TenantTools } from './target.ts'
 
 /** What passes of Tenants work with. */
-export type TenantContext = TenantSources & TenantTools & { tenant: (name: string) => Tenant | undefined; log: Logger }
+export type TenantContext = TenantSources & TenantTools & { tenant: (name: string) => Tenant | undefined }
 
 /** A first pass that takes longer is announced in the status while it runs. */
 const SLOW_MS = 1_000
@@ -41,7 +40,7 @@ export async function reconcileTenant(context: TenantContext, name: string, sign
   if (outcome.kind === 'placed') return noteOf(context, tenant, outcome)
   await report(context, tenant, tenantStatus(tenant, outcome, new Date()), signal)
   const result = resultOf(outcome)
-  return untilEnd(tenant, outcome, result.kind === 'done' ? untilKeysAreDue(context, tenant) : result)
+  return untilEnd(tenant, outcome, result.kind === 'done' ? sooner(untilKeysAreDue(context, tenant), outcome) : result)
 }
 
 /** True while the watches have not brought back what was last written to the Tenant or to one of its keys: a token is not made anew twice. */
@@ -49,6 +48,12 @@ function isBehind({ writes, keySecrets }: TenantContext, { metadata, spec }: Ten
   const rotates = spec.apiKeys?.some(({ rotateAt }) => rotateAt !== undefined) ?? false
   const isOwn = (secret: Secret) => readKey(secret, metadata.uid) !== undefined
   return writes.isBehind(metadata) || (rotates && keySecrets().some((secret) => writes.isBehind(secret.metadata) && isOwn(secret)))
+}
+
+function sooner(result: Result, outcome: TenantOutcome): Result {
+  const afterMs = outcome.kind === 'stands' ? outcome.nextMs : undefined
+  if (afterMs === undefined || (result.kind === 'requeue' && result.afterMs < afterMs)) return result
+  return { kind: 'requeue', afterMs }
 }
 
 function untilKeysAreDue({ keySecrets }: TenantContext, { metadata, spec }: Tenant): Result {

@@ -1,9 +1,9 @@
 import { type Isolation, TENANT_RELEASE } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
 import type { Recorder } from '../kubernetes/recorder.ts'
-import { readTenant } from '../postgres/catalog.ts'
+import { readSpareLogin, readTenant } from '../postgres/catalog.ts'
 import { isOutage } from '../postgres/failure.ts'
-import { tenantName } from '../postgres/names.ts'
+import { ownLogins, tenantName } from '../postgres/names.ts'
 import { dataUid, shardOf, type Tenant } from './home.ts'
 import type { TenantWorld } from './observe.ts'
 import { blockedRemoval, type DatabaseStep, type Failure } from './plan.ts'
@@ -15,12 +15,15 @@ import type { Target } from './target.ts'
  */
 export async function proveGone({ database, identity, physical, names }: Target, isolation: Isolation): Promise<void> {
   const { record, placeExists, roleExists, version } = await readTenant(database, identity.uid, isolation, names)
+  const { spare } = ownLogins(physical.role)
+  const spareExists = isolation === 'database' && (await readSpareLogin(database, spare)).exists
   const { schema, role } = physical
   // What tenants share stays; that no row is left there, the removal itself has made sure of.
   const isOwn = isolation !== 'row'
   const left = [
     ...(isOwn && placeExists ? [isolation === 'database' ? `database ${physical.database}` : `schema ${schema}`] : []),
     ...(isOwn && roleExists ? [`role ${role}`] : []),
+    ...(spareExists ? [`role ${spare}`] : []),
     ...(record === undefined && (version === 0 || !isOwn) ? [] : [`rows of ${identity.uid} in the schema tenantry`]),
   ]
   if (left.length > 0) throw new OperatorError('DeletionBlocked', `After everything was dropped there is still ${left.join(', ')}.`)

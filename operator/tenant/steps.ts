@@ -7,6 +7,7 @@ import { createRowTenant, dropRowTenant, grantRows } from '../postgres/rows.ts'
 import { provideTenant } from '../postgres/spares.ts'
 import { dropTenant, grantTenant, migrateTenant, reopenRecord, reopenTenant, retainRecord, retainTenant } from '../postgres/statements.ts'
 import type { Home } from '../routing/build.ts'
+import { loginIn } from '../routing/credentials.ts'
 import { adoptDatabase, keepDatabase, makeDatabase, removeDatabase } from './database.ts'
 import { dataUid, homeInStatus, shardOf, type Tenant } from './home.ts'
 import { limitsOf } from './limits.ts'
@@ -27,7 +28,7 @@ export async function takeSteps(
 ): Promise<Attempt | undefined> {
   const target = targetOf(tools, world, signal)
   if (target === undefined) return undefined
-  const isolation = target.facts.record?.isolation ?? world.tenant.spec.isolation
+  const isolation = isolationOf(target, world)
   for (const step of steps) {
     try {
       await ACTIONS[isolation][step.kind](target, step)
@@ -37,6 +38,11 @@ export async function takeSteps(
     }
   }
   return undefined
+}
+
+/** How the tenant is kept apart: what is made of it says so, and what was asked for before anything is. */
+export function isolationOf({ facts }: Target, { tenant }: TenantWorld): Isolation {
+  return facts.record?.isolation ?? tenant.spec.isolation
 }
 
 /** The tenant on its Shard, as far as that was looked at. */
@@ -57,6 +63,7 @@ export function targetOf(tools: TenantTools, { look, tenant, installation }: Ten
     physical,
     facts: look.facts,
     limits: limitsOf(tenant.spec),
+    login: loginIn(tools.logins(), physical.role)?.username ?? physical.role,
     database,
     signal,
   }
@@ -98,7 +105,7 @@ const DATABASE: Record<DatabaseStep['kind'], Action> = {
   adopt: adoptDatabase,
   reopen: makeDatabase,
   grant: makeDatabase,
-  limit: ({ database, physical, limits }) => database.run(limitLogin(physical, limits)),
+  limit: ({ database, physical, login, limits }) => database.run(limitLogin(physical, login, limits)),
   migrate: makeDatabase,
   retain: keepDatabase,
   drop: removeDatabase,

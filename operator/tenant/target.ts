@@ -1,6 +1,7 @@
 import type { Client } from '../kubernetes/client.ts'
 import type { Secret } from '../kubernetes/object.ts'
 import type { Recorder } from '../kubernetes/recorder.ts'
+import type { Logger } from '../loop/logger.ts'
 import type { TenantFacts } from '../postgres/catalog.ts'
 import type { Database } from '../postgres/connect.ts'
 import type { Connections } from '../postgres/connections.ts'
@@ -25,6 +26,7 @@ export type TenantTools = {
   writes: LastWrites
   recorder: Recorder
   migrations: Migrations
+  log: Logger
   /** The Secret with the runtime's logins. */
   logins: () => Secret | undefined
   /** What follows when a tenant's wall is down. */
@@ -43,6 +45,8 @@ export type Target = {
   facts: TenantFacts
   /** What its spec says that it may take. */
   limits: LoginLimits
+  /** The login in use, of a tenant with a database of its own. */
+  login: string
   database: Pick<Database, 'query' | 'run'>
   signal: AbortSignal
 }

@@ -3,6 +3,7 @@ import type { Isolation, TenantReason } from '../../crds/tenant.ts'
 import type { Database } from '../postgres/connect.ts'
 import { sqlState } from '../postgres/failure.ts'
 import { type Fault, readFaults } from '../postgres/faults.ts'
+import { ownLogins } from '../postgres/names.ts'
 import { makeNeighbours } from '../postgres/neighbours.ts'
 import { repairWall } from '../postgres/repair.ts'
 import { grantRows, secureTables } from '../postgres/rows.ts'
@@ -79,7 +80,8 @@ async function attempt(connection: Database, text: string): Promise<Tried> {
 
 function faultsOf({ tools, shard, names, physical, database }: Target, isolation: Isolation): Promise<Fault[]> {
   if (isolation !== 'database') return readFaults(database, physical, names.runtime, isolation === 'row')
-  return tools.connections.apart(shard, physical.database, (own) => readFaults(own, physical, names.runtime, false))
+  const other = ownLogins(physical.role).spare
+  return tools.connections.apart(shard, physical.database, (own) => readFaults(own, physical, other, false))
 }
 
 function loginPart({ username, password }: Credentials): { username: string; password: string } {
@@ -88,7 +90,7 @@ function loginPart({ username, password }: Credentials): { username: string; pas
 
 /** Takes away what holds the wall open, as far as that loses nothing. */
 export async function repairTenant({ tools, shard, names, physical, database }: Target, isolation: Isolation): Promise<void> {
-  const text = repairWall(physical, names.runtime, isolation === 'row')
+  const text = repairWall(physical, isolation === 'database' ? ownLogins(physical.role).spare : names.runtime, isolation === 'row')
   if (isolation === 'database') return tools.connections.apart(shard, physical.database, (own) => own.run(text))
   await database.run(isolation === 'row' ? `${text}\n${grantRows(names)}\n${secureTables()}` : text)
 }

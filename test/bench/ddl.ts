@@ -11,7 +11,7 @@ import {
   retainDatabase,
 } from '../../operator/postgres/databases.ts'
 import { latest, type Migrations } from '../../operator/postgres/migrations.ts'
-import { physicalNames, shardNames } from '../../operator/postgres/names.ts'
+import { ownLogins, physicalNames, shardNames } from '../../operator/postgres/names.ts'
 import { createRowTenant, dropRowTenant } from '../../operator/postgres/rows.ts'
 import { scramVerifier } from '../../operator/postgres/scram.ts'
 import { createTenant, dropTenant } from '../../operator/postgres/statements.ts'
@@ -71,12 +71,13 @@ export async function openDdl({ shard }: Platform, isolation: Isolation, migrati
           await run(closeDatabase(physical(uid)))
           await apart(physical(uid).database, fillDatabase(identity(uid), physical(uid), names, migrations.tenant))
           const verifier = await scramVerifier('bench')
-          await run(openDatabaseTo(physical(uid), uid, latest(migrations.database), { verifier, limits: PLANS.free }, migrations.tenant))
+          const entry = { login: physical(uid).role, verifier, limits: PLANS.free }
+          await run(openDatabaseTo(physical(uid), entry, uid, latest(migrations.database), migrations.tenant))
         },
         remove: async (uid) => {
-          await run(retainDatabase(uid, physical(uid)))
+          await run(retainDatabase(uid, physical(uid).database, ownLogins(physical(uid).role)))
           await apart(DATABASE, dropDatabase(physical(uid)))
-          await run(forgetDatabase(uid, physical(uid)))
+          await run(forgetDatabase(uid, ownLogins(physical(uid).role)))
         },
         close,
       }

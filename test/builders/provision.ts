@@ -89,9 +89,8 @@ export class Provisioner {
     await admin.query(closeDatabase(physical))
     await runApart(server, physical.database, fillDatabase(identity, physical, names, migrations.tenant))
     const verifier = await scramVerifier(password)
-    await admin.query(
-      openDatabaseTo(physical, identity.uid, latest(migrations.database), { verifier, limits: PLANS[PLAN] }, migrations.tenant),
-    )
+    const entry = { login: physical.role, verifier, limits: PLANS[PLAN] }
+    await admin.query(openDatabaseTo(physical, entry, identity.uid, latest(migrations.database), migrations.tenant))
   }
 }
 

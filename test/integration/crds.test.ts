@@ -108,6 +108,18 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
     /only used with mode verify-full/,
   ],
   ['tls', shard({ tls: { mode: 'disable' } }), shard({ tls: undefined }), /spec.tls: Required value/],
+  [
+    'the login of a tenant, rotateAfter',
+    tenant({ isolation: 'database', credentials: { rotateAfter: '720h' } }),
+    tenant({ isolation: 'database', credentials: { rotateAfter: '30d' } }),
+    /such as 720h/,
+  ],
+  [
+    'the login of a tenant, isolation',
+    tenant({ isolation: 'database', credentials: { rotateAfter: '1m' } }),
+    tenant({ isolation: 'schema', credentials: { rotateAfter: '1m' } }),
+    /is for isolation database/,
+  ],
   ['rotateAfter', shard({ credentials: { rotateAfter: '1h30m' } }), shard({ credentials: { rotateAfter: '59s' } }), /at least one minute/],
   ['rotateAfter, unit', shard({ credentials: { rotateAfter: '720h' } }), shard({ credentials: { rotateAfter: '30d' } }), /such as 720h/],
   [

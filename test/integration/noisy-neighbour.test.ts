@@ -71,7 +71,8 @@ describe.each(ISOLATIONS)('PG-14: a noisy tenant of isolation %s', (isolation) =
 
   beforeAll(async () => {
     noisy = await tenant('noisy', isolation, LIMITS)
-    if (isolation === 'database') await database.admin.query(limitLogin(noisy.route, { ...LIMITS, connections: CONNECTIONS }))
+    if (isolation === 'database')
+      await database.admin.query(limitLogin(noisy.route, noisy.route.role, { ...LIMITS, connections: CONNECTIONS }))
     others = await Promise.all(ISOLATIONS.map((theirs) => tenant('quiet', theirs, undefined)))
   })
 

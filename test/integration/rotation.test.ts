@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
-import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { CREDENTIALS_SECRET, type Credentials, parseCredentials } from '../../config/routing.ts'
+import { tenantName } from '../../operator/postgres/names.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
 import { printFigure } from '../builders/figure.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
@@ -19,19 +20,31 @@ let namespace: string
 let proxy: ApiProxy
 let operator: RunningOperator
 let runtime: RunningRuntime
-let token: string
 let touches = 0
+
+/** Whose login is replaced: that of all tenants of a Shard, or that of a tenant with a database of its own. */
+type Subject = { kind: 'shard' | 'tenant'; name: string; tenant: string }
+const SUBJECTS: Subject[] = [
+  { kind: 'shard', name: 'shard-a', tenant: 'acme' },
+  { kind: 'tenant', name: 'own', tenant: 'own' },
+]
+/** The subject under test: its key in the Secret, its two logins, the database they lead to, the token of its tenant. */
+let it: Subject & { key: string; logins: [string, string]; into: string; token: string }
 
 beforeAll(async () => {
   await superuser.connect()
   await installCrds()
   namespace = await createNamespace()
   await applyShardSecrets(namespace)
-  await applyAll(namespace, [shardManifest('shard-a', shardSpec(database, { credentials: { rotateAfter: '1h' } })), tenantManifest('acme')])
+  const credentials = { rotateAfter: '1h' }
+  await applyAll(namespace, [
+    shardManifest('shard-a', shardSpec(database, { credentials })),
+    tenantManifest('acme'),
+    tenantManifest('own', { isolation: 'database', credentials }),
+  ])
   proxy = await startApiProxy(inject('kubernetes').kubeconfig)
   operator = await start()
-  await kubectl(['wait', '-n', namespace, '--for=condition=Ready', 'tenant/acme', '--timeout=40s'])
-  token = Buffer.from((await get('secret', 'acme-apikey-main')).data.token, 'base64').toString()
+  await kubectl(['wait', '-n', namespace, '--for=condition=Ready', 'tenant', '--all', '--timeout=60s'])
   runtime = await startClusterRuntime(namespace)
 })
 
@@ -44,11 +57,19 @@ afterAll(async () => {
 
 const start = () => startOperator(namespace, { KUBECONFIG: proxy.kubeconfig })
 const get = async (...what: string[]) => JSON.parse(await kubectl(['get', '-n', namespace, '-o', 'json', ...what]))
-const touch = () => kubectl(['label', 'shard', 'shard-a', '-n', namespace, '--overwrite', `touched=${++touches}`])
+const touch = () => kubectl(['label', it.kind, it.name, '-n', namespace, '--overwrite', `touched=${++touches}`])
+
+async function take(subject: Subject): Promise<void> {
+  const token = Buffer.from((await get('secret', `${subject.tenant}-apikey-main`)).data.token, 'base64').toString()
+  const role = tenantName((await get('tenant', subject.tenant)).metadata.uid)
+  const own = { key: role, logins: [role, `${role}_b`] as [string, string], into: role }
+  const shared = { key: subject.name, logins: [`${database}_runtime_a`, `${database}_runtime_b`] as [string, string], into: database }
+  it = { ...subject, ...(subject.kind === 'tenant' ? own : shared), token }
+}
 
 async function credentials(): Promise<Credentials> {
   const { data } = await get('secret', CREDENTIALS_SECRET)
-  const parsed = parseCredentials(Buffer.from(data['shard-a'], 'base64').toString())
+  const parsed = parseCredentials(Buffer.from(data[it.key], 'base64').toString())
   if (!parsed.ok) throw new Error(parsed.faults.join())
   return parsed.value
 }
@@ -56,7 +77,7 @@ async function credentials(): Promise<Credentials> {
 /** Makes the login look as old as that, and has the Shard looked at. */
 async function age(ms: number): Promise<void> {
   const text = JSON.stringify({ ...(await credentials()), issuedAt: new Date(Date.now() - ms).toISOString() })
-  const data = { 'shard-a': Buffer.from(text).toString('base64') }
+  const data = { [it.key]: Buffer.from(text).toString('base64') }
   await kubectl(['patch', 'secret', CREDENTIALS_SECRET, '-n', namespace, '--type=merge', '-p', JSON.stringify({ data })])
   await touch()
 }
@@ -64,7 +85,7 @@ async function age(ms: number): Promise<void> {
 /** `in`, or the SQLSTATE it was refused with. */
 async function knock({ username, password, ca }: Credentials): Promise<string> {
   const { host, port } = inject('postgres')
-  const client = new pg.Client({ host, port, database, user: username, password, ssl: { ca: ca ?? '' } })
+  const client = new pg.Client({ host, port, database: it.into, user: username, password, ssl: { ca: ca ?? inject('postgres').ca } })
   try {
     await client.connect()
     return 'in'
@@ -93,135 +114,141 @@ async function revoked(before: Credentials): Promise<void> {
   await vi.waitFor(async () => expect(await knock(before)).toMatch(/^28/), PATIENCE)
 }
 
-test('OP-21, PG-15: the login is replaced under load without a failed request, and the old one is refused afterwards', async () => {
-  const traffic = startTraffic(runtime.url, token)
-  const before = await credentials()
-  expect(before.username).toBe(`${database}_runtime_a`)
-  await age(2 * HOUR)
-  const since = performance.now()
-  const after = await rotatedFrom(before)
-  expect([await knock(before), await knock(after)]).toEqual(['in', 'in'])
-  await vi.waitFor(async () => expect(await connectionsOf(after.username)).toBeGreaterThan(0), PATIENCE)
-  await revoked(before)
-  const overlap = (performance.now() - since) / 1_000
-  await age(2 * HOUR)
-  const third = await rotatedFrom(after)
-  await revoked(after)
-  const perSecond = await traffic.stop()
-  expect(third).toMatchObject({ username: before.username })
-  expect(third.password).not.toBe(before.password)
-  expect(traffic.seen.failed.slice(0, 3)).toEqual([])
-  expect(traffic.seen.answered).toBeGreaterThan(300)
-  const said = [
-    ...operator.lines,
-    ...runtime.lines.map((line) => JSON.stringify(line)),
-    await kubectl(['get', 'events,shards,tenants', '-n', namespace, '-o', 'json']),
-  ]
-  for (const { password } of [before, after, third]) expect(said.filter((text) => text.includes(password))).toEqual([])
-  await vi.waitFor(async () => {
-    const reasons = (await get('events')).items.map((event: { reason: string }) => event.reason)
-    expect(reasons).toEqual(expect.arrayContaining(['CredentialsRotated', 'OldLoginRevoked']))
-  }, PATIENCE)
-  printFigure(
-    `OP-21: 2 rotations under ${Math.round(perSecond)} requests/s: ${traffic.seen.failed.length} of ${traffic.seen.answered} failed; overlap ${overlap.toFixed(1)} s (the minute cut short)`,
-  )
-})
+describe.each(SUBJECTS)('the login of a $kind', (subject) => {
+  beforeAll(() => take(subject))
 
-test('OP-21: a runtime that nobody asks lets the old login go by itself', async () => {
-  const before = await credentials()
-  await age(2 * HOUR)
-  await rotatedFrom(before)
-  await vi.waitFor(async () => expect(await connectionsOf(before.username)).toBe(0), PATIENCE)
-  await revoked(before)
-})
+  test('OP-21, PG-15: the login is replaced under load without a failed request, and the old one is refused afterwards', async () => {
+    const traffic = startTraffic(runtime.url, it.token)
+    const before = await credentials()
+    expect(before.username).toBe(it.logins[0])
+    await age(2 * HOUR)
+    const since = performance.now()
+    const after = await rotatedFrom(before)
+    expect([await knock(before), await knock(after)]).toEqual(['in', 'in'])
+    await vi.waitFor(async () => expect(await connectionsOf(after.username)).toBeGreaterThan(0), PATIENCE)
+    await revoked(before)
+    const overlap = (performance.now() - since) / 1_000
+    await age(2 * HOUR)
+    const third = await rotatedFrom(after)
+    await revoked(after)
+    const perSecond = await traffic.stop()
+    expect(third).toMatchObject({ username: before.username })
+    expect(third.password).not.toBe(before.password)
+    expect(traffic.seen.failed.slice(0, 3)).toEqual([])
+    expect(traffic.seen.answered).toBeGreaterThan(300)
+    const said = [
+      ...operator.lines,
+      ...runtime.lines.map((line) => JSON.stringify(line)),
+      await kubectl(['get', 'events,shards,tenants', '-n', namespace, '-o', 'json']),
+    ]
+    for (const { password } of [before, after, third]) expect(said.filter((text) => text.includes(password))).toEqual([])
+    await vi.waitFor(async () => {
+      const reasons = (await get('events')).items.map((event: { reason: string }) => event.reason)
+      expect(reasons).toEqual(expect.arrayContaining(['CredentialsRotated', 'OldLoginRevoked']))
+    }, PATIENCE)
+    printFigure(
+      `OP-21 (${it.kind}): 2 rotations under ${Math.round(perSecond)} requests/s: ${traffic.seen.failed.length} of ${traffic.seen.answered} failed; overlap ${overlap.toFixed(1)} s (the minute cut short)`,
+    )
+  })
 
-test('OP-21: connections that stay on the old login are ended when it has been replaced for an hour', async () => {
-  const before = await credentials()
-  const { host, port } = inject('postgres')
-  const clinging = new pg.Client({ host, port, database, user: before.username, password: before.password })
-  clinging.on('error', () => {})
-  await clinging.connect()
-  const ended = new Promise((resolve) => clinging.once('end', resolve))
-  await age(2 * HOUR)
-  await rotatedFrom(before)
-  await age(59 * 60_000)
-  await vi.waitFor(async () => expect((await get('shard', 'shard-a')).metadata.labels.touched).toBe(String(touches)), PATIENCE)
-  expect(await knock(before)).toBe('in')
-  await age(HOUR - 1)
-  await ended
-  expect(await knock(before)).toMatch(/^28/)
-  expect(await memberships(before.username)).toEqual([{ admin: true, inherit: false }])
-})
+  test('OP-21: a runtime that nobody asks lets the old login go by itself', async () => {
+    const before = await credentials()
+    await age(2 * HOUR)
+    await rotatedFrom(before)
+    await vi.waitFor(async () => expect(await connectionsOf(before.username)).toBe(0), PATIENCE)
+    await revoked(before)
+  })
 
-/** How the admin login holds a role: what it took to end connections it has given back. */
-async function memberships(role: string): Promise<unknown[]> {
-  const text = `SELECT admin_option AS admin, inherit_option AS inherit FROM pg_auth_members
+  test('OP-21: connections that stay on the old login are ended when it has been replaced for an hour', async () => {
+    const before = await credentials()
+    const { host, port } = inject('postgres')
+    const clinging = new pg.Client({ host, port, database: it.into, user: before.username, password: before.password })
+    clinging.on('error', () => {})
+    await clinging.connect()
+    const ended = new Promise((resolve) => clinging.once('end', resolve))
+    await age(2 * HOUR)
+    await rotatedFrom(before)
+    await age(59 * 60_000)
+    await vi.waitFor(async () => expect((await get(it.kind, it.name)).metadata.labels.touched).toBe(String(touches)), PATIENCE)
+    expect(await knock(before)).toBe('in')
+    await age(HOUR - 1)
+    await ended
+    expect(await knock(before)).toMatch(/^28/)
+    expect(await memberships(before.username)).toEqual([{ admin: true, inherit: false }])
+  })
+
+  /** How the admin login holds a role: what it took to end connections it has given back. */
+  async function memberships(role: string): Promise<unknown[]> {
+    const text = `SELECT admin_option AS admin, inherit_option AS inherit FROM pg_auth_members
     WHERE roleid = $1::regrole AND member = $2::regrole`
-  return (await superuser.query(text, [role, inject('postgres').adminUser])).rows
-}
+    return (await superuser.query(text, [role, inject('postgres').adminUser])).rows
+  }
 
-const isSecretPatch = ({ method, path }: ProxiedCall) => method === 'PATCH' && path.endsWith(`/secrets/${CREDENTIALS_SECRET}`)
+  const isSecretPatch = ({ method, path }: ProxiedCall) => method === 'PATCH' && path.endsWith(`/secrets/${CREDENTIALS_SECRET}`)
 
-/** Resolves when the call that breaks has come in. */
-async function broken(fault: Fault): Promise<void> {
-  using rule = proxy.fail(isSecretPatch, fault)
-  await vi.waitFor(() => expect(rule.hits()).toBeGreaterThan(0), PATIENCE)
-  await operator.kill()
-}
-
-/** Kills operator and backend while a statement on the role waits for a lock: nothing of it has happened. */
-async function interrupted(role: string, provoke: () => Promise<void>): Promise<void> {
-  const locker = new pg.Client({ connectionString: inject('postgres').superuserUrl })
-  await locker.connect()
-  await locker.query('BEGIN')
-  await locker.query('SELECT FROM pg_authid WHERE rolname = $1 FOR UPDATE', [role])
-  await provoke()
-  await vi.waitFor(async () => {
-    const waiting = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-      WHERE usename = $1 AND datname = $2 AND wait_event_type = 'Lock'`
-    const found = await superuser.query("SELECT FROM pg_stat_activity WHERE usename = $1 AND datname = $2 AND wait_event_type = 'Lock'", [
-      inject('postgres').adminUser,
-      database,
-    ])
-    expect(found.rowCount).toBeGreaterThan(0)
+  /** Resolves when the call that breaks has come in. */
+  async function broken(fault: Fault): Promise<void> {
+    using rule = proxy.fail(isSecretPatch, fault)
+    await vi.waitFor(() => expect(rule.hits()).toBeGreaterThan(0), PATIENCE)
     await operator.kill()
-    await superuser.query(waiting, [inject('postgres').adminUser, database])
-  }, PATIENCE)
-  await locker.end()
-}
+  }
 
-const spareOf = ({ username }: Credentials) => (username.endsWith('_a') ? `${database}_runtime_b` : `${database}_runtime_a`)
+  /** Kills operator and backend while a statement on the role waits for a lock: nothing of it has happened. */
+  async function interrupted(role: string, provoke: () => Promise<void>): Promise<void> {
+    const locker = new pg.Client({ connectionString: inject('postgres').superuserUrl })
+    await locker.connect()
+    await locker.query('BEGIN')
+    await locker.query('SELECT FROM pg_authid WHERE rolname = $1 FOR UPDATE', [role])
+    await provoke()
+    await vi.waitFor(async () => {
+      const waiting = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE usename = $1 AND datname = $2 AND wait_event_type = 'Lock'`
+      const found = await superuser.query("SELECT FROM pg_stat_activity WHERE usename = $1 AND datname = $2 AND wait_event_type = 'Lock'", [
+        inject('postgres').adminUser,
+        database,
+      ])
+      expect(found.rowCount).toBeGreaterThan(0)
+      await operator.kill()
+      await superuser.query(waiting, [inject('postgres').adminUser, database])
+    }, PATIENCE)
+    await locker.end()
+  }
 
-const points: [point: string, reach: (before: Credentials) => Promise<unknown>][] = [
-  ['while the other login is made', (before) => interrupted(spareOf(before), () => age(2 * HOUR))],
-  ['before the Secret is written', () => Promise.all([broken({ kind: 'silence' }), age(2 * HOUR)])],
-  ['after the Secret is written, unheard', () => Promise.all([broken({ kind: 'lose-answer' }), age(2 * HOUR)])],
-  [
-    'while the old login is revoked',
-    async (before) => {
-      await age(2 * HOUR)
-      await rotatedFrom(before)
-      await vi.waitFor(async () => expect(await connectionsOf(before.username)).toBe(0), PATIENCE)
-      await interrupted(before.username, () => age(61_000))
-    },
-  ],
-]
+  const spareOf = ({ username }: Credentials) => (username === it.logins[0] ? it.logins[1] : it.logins[0])
 
-test.each(points)('OP-21: an operator that is killed %s is replaced by one that completes the rotation', async (point, reach) => {
-  const traffic = startTraffic(runtime.url, token)
-  const before = await credentials()
-  await reach(before)
-  expect(await knock(await credentials())).toBe('in')
-  const since = performance.now()
-  operator = await start()
-  const after = await rotatedFrom(before)
-  expect(await knock(after)).toBe('in')
-  const recovery = (performance.now() - since) / 1_000
-  await revoked(before)
-  await traffic.stop()
-  expect(traffic.seen.failed.slice(0, 3)).toEqual([])
-  expect(traffic.seen.answered).toBeGreaterThan(100)
-  printFigure(
-    `OP-21: killed ${point}: complete after ${recovery.toFixed(1)} s, ${traffic.seen.failed.length} of ${traffic.seen.answered} failed`,
-  )
+  const points: [point: string, reach: (before: Credentials) => Promise<unknown>][] = [
+    ['while the other login is made', (before) => interrupted(spareOf(before), () => age(2 * HOUR))],
+    ['before the Secret is written', () => Promise.all([broken({ kind: 'silence' }), age(2 * HOUR)])],
+    ['after the Secret is written, unheard', () => Promise.all([broken({ kind: 'lose-answer' }), age(2 * HOUR)])],
+    [
+      'while the old login is revoked',
+      async (before) => {
+        await age(2 * HOUR)
+        await rotatedFrom(before)
+        await vi.waitFor(async () => expect(await connectionsOf(before.username)).toBe(0), PATIENCE)
+        await interrupted(before.username, () => age(61_000))
+      },
+    ],
+  ]
+
+  test.each(points)('OP-21: an operator that is killed %s is replaced by one that completes the rotation', async (point, reach) => {
+    const traffic = startTraffic(runtime.url, it.token)
+    const before = await credentials()
+    await reach(before)
+    expect(await knock(await credentials())).toBe('in')
+    // A dead holder is waited for as long as its Lease lasts, which is not what this is about.
+    await kubectl(['delete', 'lease', '--all', '-n', namespace])
+    const since = performance.now()
+    operator = await start()
+    const after = await rotatedFrom(before)
+    expect(await knock(after)).toBe('in')
+    const recovery = (performance.now() - since) / 1_000
+    await revoked(before)
+    await traffic.stop()
+    expect(traffic.seen.failed.slice(0, 3)).toEqual([])
+    expect(traffic.seen.answered).toBeGreaterThan(100)
+    printFigure(
+      `OP-21 (${it.kind}): killed ${point}: complete after ${recovery.toFixed(1)} s, ${traffic.seen.failed.length} of ${traffic.seen.answered} failed`,
+    )
+  })
 })
