@@ -25,6 +25,13 @@ export const CREDENTIALS_SECRET = 'tenantry-runtime-credentials'
 const physicalName = z.string().min(1).max(63)
 const uid = z.uuid()
 
+const limitsSchema = z.strictObject({
+  /** A statement is ended after so long, a wait for a lock too, and a transaction in which nothing goes on. */
+  statementMs: z.int().positive(),
+  lockMs: z.int().positive(),
+  idleInTransactionMs: z.int().positive(),
+})
+
 const routeSchema = z.strictObject({
   id: z.string().min(1).max(40),
   uid,
@@ -40,6 +47,8 @@ const routeSchema = z.strictObject({
   /** From this time on the tenant is suspended, whatever `state` says: exact on every replica, also while the operator is away. */
   subscriptionEndsAt: z.iso.datetime().optional(),
   hosts: z.array(z.string().max(253)),
+  /** How long the tenant's work may keep the database; left out, or longer than the runtime's own limits: those hold. */
+  limits: limitsSchema.optional(),
   /** SHA-256 of each API key's token, in hex; a token has 256 random bits, so that a slow hash would add nothing. */
   keys: z.array(z.strictObject({ name: z.string(), sha256: z.string().regex(/^[0-9a-f]{64}$/) })),
 })
@@ -67,6 +76,9 @@ const credentialsSchema = z.strictObject({
 
 /** Where one tenant lives and who may speak for it. Every physical name stands here: the runtime derives none. */
 export type Route = z.infer<typeof routeSchema>
+
+/** How long a tenant's work may keep the database, in milliseconds. */
+export type Limits = z.infer<typeof limitsSchema>
 
 /** How to reach one Shard. */
 export type ShardEndpoint = z.infer<typeof shardSchema>

@@ -6,9 +6,13 @@ export type Isolation = 'row' | 'schema' | 'database'
 /** What becomes of a tenant's data when its Tenant is deleted. */
 export type DeletionPolicy = 'Retain' | 'Delete'
 
+/** What a tenant has booked; each gives default limits. */
+export type Plan = 'free' | 'basic' | 'premium'
+
 /** What the owner of a Tenant asks for; the texts for people stand in tenant.yaml. */
 export type TenantSpec = {
   displayName?: string
+  plan: Plan
   isolation: Isolation
   shardRef?: { name: string }
   placement?: { shardSelector: LabelSelector }
@@ -17,6 +21,7 @@ export type TenantSpec = {
   suspended: boolean
   /** RFC 3339. */
   subscriptionEndsAt?: string
+  limits?: { connections?: number }
   adopt?: string
   deletionPolicy: DeletionPolicy
   deletionProtection: boolean

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { SHARD_REASONS } from '../crds/shard.ts'
 import { TENANT_REASONS } from '../crds/tenant.ts'
 import { describeSettings as describeOperator } from '../operator/settings.ts'
+import { PLANS } from '../operator/tenant/limits.ts'
 import { ERRORS } from '../runtime/errors.ts'
 import { describeSettings as describeRuntime } from '../runtime/settings.ts'
 
@@ -33,6 +34,15 @@ test('the table of errors is that of the code', () => {
 test('the tables of reasons are those of the code', () => {
   const table = rows('When a resource is not Ready').map(([reason, [meaning]]) => [reason, meaning])
   expect(table).toEqual([...Object.entries(TENANT_REASONS), ...Object.entries(SHARD_REASONS)])
+})
+
+test('the table of plans is that of the code', () => {
+  const seconds = (milliseconds: number) => `${milliseconds / 1_000} s`
+  const plans = Object.entries(PLANS).map(([plan, { statementMs, lockMs, idleInTransactionMs, connections }]) => [
+    plan,
+    [...[statementMs, lockMs, idleInTransactionMs].map(seconds), String(connections)],
+  ])
+  expect(rows('Plans and limits')).toEqual(plans)
 })
 
 test('the tables of settings are what --help prints', () => {

@@ -1,5 +1,6 @@
 import type { Isolation } from '../../crds/tenant.ts'
 import type { Database } from './connect.ts'
+import { hasLoginSettings, SHARED_LIMITS } from './login.ts'
 import { type Physical, physicalNames, ROWS_SCHEMA, type ShardNames } from './names.ts'
 import { neighboursOf } from './neighbours.ts'
 import { OPEN_TABLE } from './rows.ts'
@@ -68,6 +69,8 @@ export type TenantFacts = {
   version: number
   /** Of a tenant's own database: the last migration of what surrounds its tables. */
   baseVersion: number
+  /** Of the role: how many connections it may have, without a limit -1, and what is set for it, everywhere and in the tenant's database, as `name=value`. */
+  limits: { connections: number; settings: readonly string[] }
 }
 
 /** Reads what the server and the admin login are. */
@@ -86,18 +89,29 @@ export async function readDatabase(database: Reader, names: ShardNames): Promise
   const roles = [names.runtime, names.tenants, names.login, names.rows]
   const [row] = await database.query<DatabaseRow>(DATABASE_FACTS, [...roles, names.template, names.spare])
   if (row === undefined) throw new Error('the database does not know itself')
-  const { migrated, withRows, mark, templateMark, canLogin, connections, ...facts } = row
+  const { migrated, withRows, mark, templateMark, canLogin, connections, settings, ...facts } = row
   const version = migrated ? await highest(database, 'SELECT max(version) AS version FROM tenantry.database_migrations') : 0
   const rowsVersion = withRows ? await highest(database, 'SELECT max(version) AS version FROM tenantry.row_migrations') : 0
   const neighboursVersion = withRows ? await readNeighbours(database, names) : 0
   const spare = { canLogin, connections }
-  return { ...facts, mark: mark ?? undefined, templateMark: templateMark ?? undefined, spare, version, rowsVersion, neighboursVersion }
+  const granted = facts.granted && hasLoginSettings(settings, SHARED_LIMITS)
+  return {
+    ...facts,
+    granted,
+    mark: mark ?? undefined,
+    templateMark: templateMark ?? undefined,
+    spare,
+    version,
+    rowsVersion,
+    neighboursVersion,
+  }
 }
 
 type DatabaseRow = Omit<DatabaseFacts, 'version' | 'rowsVersion' | 'neighboursVersion' | 'mark' | 'templateMark' | 'spare'> &
   DatabaseFacts['spare'] & {
     mark: string | null
     templateMark: string | null
+    settings: string[]
     migrated: boolean
     withRows: boolean
   }
@@ -130,8 +144,10 @@ const DATABASE_FACTS = `
          ARRAY(SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.rolname IN ($1, $2, $3, $4, $6)
                   AND (r.rolsuper OR NOT pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION'))) AS "foreignRoles",
          coalesce((SELECT pg_catalog.has_database_privilege(g.oid, d.oid, 'CONNECT') AND pg_catalog.pg_has_role(l.oid, g.oid, 'USAGE')
-                          AND l.rolcanlogin AND l.rolconfig IS NOT NULL
+                          AND l.rolcanlogin
                      FROM pg_catalog.pg_roles g, pg_catalog.pg_roles l WHERE g.rolname = $1 AND l.rolname = $3), false) AS granted,
+         coalesce((SELECT l.rolconfig || ARRAY(SELECT pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s WHERE s.setrole = l.oid AND s.setdatabase = d.oid)
+                     FROM pg_catalog.pg_roles l WHERE l.rolname = $3), '{}') AS settings,
          coalesce((SELECT s.rolcanlogin FROM pg_catalog.pg_roles s WHERE s.rolname = $6), false) AS "canLogin",
          (SELECT count(*)::int FROM pg_catalog.pg_stat_activity a WHERE a.usename = $6) AS connections,
          (SELECT pg_catalog.shobj_description(x.oid, 'pg_database') FROM pg_catalog.pg_database x WHERE x.datname = $5) AS "templateMark",
@@ -166,7 +182,9 @@ const TENANT_FACTS = `
               ELSE coalesce(pg_catalog.pg_has_role(g.oid, r.oid, 'SET') AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE'), false) END AS granted,
          CASE $6::text WHEN 'row' THEN (SELECT coalesce(max(m.version), 0) FROM tenantry.row_migrations m)
               ELSE (SELECT coalesce(max(m.version), 0) FROM tenantry.migrations m WHERE m.tenant = $1::uuid) END AS version,
-         coalesce(t.base_version, 0) AS "baseVersion"
+         coalesce(t.base_version, 0) AS "baseVersion",
+         json_build_object('connections', coalesce(r.rolconnlimit, -1), 'settings', coalesce(r.rolconfig, '{}') || ARRAY(SELECT pg_catalog.unnest(s.setconfig)
+           FROM pg_catalog.pg_db_role_setting s WHERE s.setrole = r.oid AND s.setdatabase = d.oid)) AS limits
     FROM (VALUES (1)) one
     LEFT JOIN tenantry.tenants t ON t.uid = $1::uuid
     LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = coalesce(t.schema_name, $2::name)

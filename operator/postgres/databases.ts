@@ -1,4 +1,5 @@
 import { escapeIdentifier as name, escapeLiteral as text } from 'pg'
+import type { LoginLimits } from './login.ts'
 import type { Migration } from './migrations.ts'
 import { OWN_SCHEMA, type Physical, type ShardNames } from './names.ts'
 import {
@@ -7,14 +8,11 @@ import {
   closeToPublic,
   exists,
   lockTenant,
-  loginSettings,
   migrateDatabase,
   retainRecord,
+  setLimits,
   type TenantIdentity,
 } from './statements.ts'
-
-/** The most connections of all runtimes together to one tenant's database. */
-const CONNECTION_LIMIT = 20
 
 /** Ends a template; it is made anew, never changed. */
 export function dropTemplate({ template }: ShardNames): string {
@@ -86,18 +84,25 @@ VALUES (${text(uid)}, ${text(installation)}, ${text(namespace)}, ${text(id)}, 'd
   ].join('\n')
 }
 
+/** Holds the login of a tenant's database to its limits. */
+export function limitLogin({ database, role }: Physical, limits: LoginLimits): string {
+  return `ALTER ROLE ${name(role)} CONNECTION LIMIT ${limits.connections};
+${setLimits(database, role, limits)}`
+}
+
 /** Lets the login in, and notes in the Shard's database what the tenant's own now holds. */
 export function openDatabaseTo(
-  { database, role }: Physical,
+  physical: Physical,
   uid: string,
   baseVersion: number,
-  verifier: string,
+  { verifier, limits }: { verifier: string; limits: LoginLimits },
   migrations: readonly Migration[],
 ): string {
+  const { database, role } = physical
   const noted = migrations.map(({ version, name: title }) => `(${text(uid)}, ${version}, ${text(title)})`)
-  return `ALTER ROLE ${name(role)} LOGIN CONNECTION LIMIT ${CONNECTION_LIMIT} PASSWORD ${text(verifier)};
+  return `ALTER ROLE ${name(role)} LOGIN PASSWORD ${text(verifier)};
 GRANT CONNECT ON DATABASE ${name(database)} TO ${name(role)};
-${loginSettings(role)}
+${limitLogin(physical, limits)}
 INSERT INTO tenantry.migrations (tenant, version, name) VALUES ${noted.join(', ')} ON CONFLICT DO NOTHING;
 UPDATE tenantry.tenants SET made_at = coalesce(made_at, now()), retained_at = NULL, base_version = ${baseVersion} WHERE uid = ${text(uid)};`
 }

@@ -18,6 +18,7 @@ function builders(text: string): [string, string][] {
   const tenant = { uid: text, installation: text, namespace: text, name: text, epoch: 1 }
   const place = { database: text, schema: text, role: text }
   const migration = { version: 1, name: text, sql: SQL }
+  const limits = { connections: 5, statementMs: 1, lockMs: 2, idleInTransactionMs: 3 }
   return Object.entries({
     createDatabase: statements.createDatabase(names),
     markDatabase: statements.markDatabase(names, text, undefined),
@@ -51,7 +52,8 @@ function builders(text: string): [string, string][] {
     copyTemplate: databases.copyTemplate(names, place),
     closeDatabase: databases.closeDatabase(place),
     fillDatabase: databases.fillDatabase(tenant, place, names, [migration]),
-    openDatabaseTo: databases.openDatabaseTo(place, text, 1, text, [migration]),
+    openDatabaseTo: databases.openDatabaseTo(place, text, 1, { verifier: text, limits }, [migration]),
+    limitLogin: databases.limitLogin(place, limits),
     retainDatabase: databases.retainDatabase(text, place),
     dropDatabase: databases.dropDatabase(place),
     repairWall: repairWall(place, text, true),

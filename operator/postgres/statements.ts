@@ -1,23 +1,11 @@
 import { escapeIdentifier as name, escapeLiteral as text } from 'pg'
+import type { Limits } from '../../config/routing.ts'
+import { loginSettings, SHARED_LIMITS } from './login.ts'
 import { fill, type Migration } from './migrations.ts'
 import { type Physical, type ShardNames, tenantName } from './names.ts'
 
 /** A tenant as the database records it, and which installation of the operator has it. */
 export type TenantIdentity = { uid: string; installation: string; namespace: string; name: string; epoch: number }
-
-// Settings of a role count for a login only, never for a role that is taken with SET ROLE: so they stand on the runtime's login.
-// An empty search_path: whatever a tenant could plant in a schema is never found by an unqualified name (CVE-2018-1058).
-// One plan for each prepared statement: to plan a command anew for its values costs a fifth of its time. No sequential scans: the plan
-// is made while a tenant's table is small enough to be read whole, and would be kept while it grows. Every statement of the runtime
-// has an index to go by; where none fits, it still scans.
-const LOGIN_SETTINGS = {
-  search_path: "''",
-  plan_cache_mode: 'force_generic_plan',
-  enable_seqscan: 'off',
-  statement_timeout: "'30s'",
-  lock_timeout: "'10s'",
-  idle_in_transaction_session_timeout: "'30s'",
-}
 
 /** Makes the database, which no transaction can hold. */
 export function createDatabase({ database }: ShardNames): string {
@@ -53,14 +41,17 @@ export function grantLogin({ database, runtime, login }: ShardNames): string {
     `GRANT CONNECT ON DATABASE ${name(database)} TO ${name(runtime)};`,
     `GRANT ${name(runtime)} TO ${name(login)} WITH INHERIT TRUE, SET TRUE;`,
     `ALTER ROLE ${name(login)} LOGIN;`,
-    loginSettings(login),
+    setLimits(database, login, SHARED_LIMITS),
   ].join('\n')
 }
 
-/** The settings that a login of the runtime's has, whatever it asks for. */
-export function loginSettings(login: string): string {
-  return Object.entries(LOGIN_SETTINGS)
-    .map(([setting, value]) => `ALTER ROLE ${name(login)} SET ${setting} = ${value};`)
+/** Puts the settings of a login in place, also against others for this one database. Connections that stand keep those they began with. */
+export function setLimits(database: string, login: string, limits: Limits): string {
+  return loginSettings(limits)
+    .map(
+      ([setting, value]) => `ALTER ROLE ${name(login)} SET ${setting} = ${text(value)};
+ALTER ROLE ${name(login)} IN DATABASE ${name(database)} RESET ${setting};`,
+    )
     .join('\n')
 }
 

@@ -1,4 +1,4 @@
-import type { Route } from '../../config/routing.ts'
+import type { Limits, Route } from '../../config/routing.ts'
 import type { Isolation } from '../../crds/tenant.ts'
 
 /** Where a tenant stands in its Shard. */
@@ -18,17 +18,19 @@ export type RouteParts = {
   uid: string
   home: Home
   state: Pick<Route, 'state' | 'subscriptionEndsAt'>
+  limits: Limits
   hosts: readonly string[]
   keys: Route['keys']
 }
 
 /** The route of one tenant; the same parts always give an equal route. */
-export function buildRoute({ id, uid, home, state, hosts, keys }: RouteParts): Route {
+export function buildRoute({ id, uid, home, state, limits, hosts, keys }: RouteParts): Route {
   return {
     id,
     uid,
     ...home,
     ...state,
+    limits,
     hosts: [...hosts].sort(),
     keys: keys.toSorted((a, b) => (`${a.name} ${a.sha256}` < `${b.name} ${b.sha256}` ? -1 : 1)),
   }

@@ -9,6 +9,7 @@ import type { Tenant } from './home.ts'
 import { dataUid, homeInStatus, placementNote } from './home.ts'
 import { KEY_OVERLAP_MS } from './key-rotation.ts'
 import { type ApiKey, forgetPrevious, issueKey, replaceToken, rotateToken, routeKeys } from './keys.ts'
+import { limitsOf, routeLimits } from './limits.ts'
 import type { TenantWorld } from './observe.ts'
 import type { Placement } from './placement.ts'
 import type { Failure, KeyStep, TenantPlan } from './plan.ts'
@@ -78,6 +79,7 @@ async function serve(tools: TenantTools, world: TenantWorld, plan: Served, signa
   const failed = await takeSteps(tools, world, plan.steps, signal)
   const keys = await issuing
   if (plan.steps.some(({ kind }) => kind === 'adopt') && failed?.step.kind !== 'adopt') tellAdoption(tools, world)
+  if (plan.steps.some(({ kind }) => kind === 'limit') && failed === undefined) tellLimits(tools, world)
   const home = homeOf(tools, world, plan.failure, failed)
   const failure = plan.failure ?? failed?.failure
   const verdict = failure === undefined ? await guard(tools, world, signal) : undefined
@@ -117,6 +119,7 @@ async function publish(
       uid: dataUid(tenant),
       home,
       state: { ...routeState(tenant.spec, now), ...(closed ? { state: 'suspended' as const } : {}) },
+      limits: routeLimits(tenant.spec),
       hosts,
       keys: routeKeys(keys, now),
     }),
@@ -126,6 +129,12 @@ async function publish(
 function tellAdoption({ recorder }: TenantTools, { tenant, look }: TenantWorld): void {
   const former = look.kind === 'seen' ? look.facts.record?.name : undefined
   void recorder.record(tenant, 'Normal', 'DataAdopted', `Took over the data that Tenant ${former} left under UID ${dataUid(tenant)}.`)
+}
+
+function tellLimits({ recorder }: TenantTools, { tenant }: TenantWorld): void {
+  const { connections } = limitsOf(tenant.spec)
+  const message = `The login of its database has the times of plan ${tenant.spec.plan} and at most ${connections} connections.`
+  void recorder.record(tenant, 'Normal', 'LimitsSet', message)
 }
 
 /** The door is closed first, then the data is kept or removed, the finalizer goes last. */

@@ -25,14 +25,14 @@ type Connection = Pick<Database, 'query' | 'run'>
  * The record comes first, the right to connect last. What takes long has connections of its own and keeps nobody from theirs.
  */
 export async function makeDatabase(target: Target): Promise<void> {
-  const { identity, physical, names, facts, database, shard, tools } = target
+  const { identity, physical, names, facts, limits, database, shard, tools } = target
   await database.run(announceDatabase(identity, physical))
   if (!facts.placeExists) await tools.connections.apart(shard, names.database, (apart) => apart.run(copyTemplate(names, physical)))
   await database.run(closeDatabase(physical))
   await tools.connections.apart(shard, physical.database, (own) => fill(own, target))
   const verifier = await scramVerifier(await passwordOf(target))
   const { migrations } = tools
-  await database.run(openDatabaseTo(physical, identity.uid, latest(migrations.database), verifier, migrations.tenant))
+  await database.run(openDatabaseTo(physical, identity.uid, latest(migrations.database), { verifier, limits }, migrations.tenant))
 }
 
 /** Gives the kept database to this Tenant. The head first: after a crash between the two it is done again, and raised no further. */

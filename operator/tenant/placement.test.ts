@@ -13,6 +13,7 @@ const candidate = (name: string, changes: Partial<Candidate> = {}): Candidate =>
   ...changes,
 })
 const spec = (changes: Partial<TenantSpec> = {}): TenantSpec => ({
+  plan: 'free',
   isolation: 'schema',
   suspended: false,
   deletionPolicy: 'Retain',

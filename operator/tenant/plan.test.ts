@@ -24,7 +24,7 @@ const tenant = ({ spec, status, metadata }: Changes = {}): Tenant => ({
     finalizers: [TENANT_FINALIZER],
     ...metadata,
   },
-  spec: { isolation: 'schema', suspended: false, deletionPolicy: 'Retain', deletionProtection: false, ...spec },
+  spec: { plan: 'free', isolation: 'schema', suspended: false, deletionPolicy: 'Retain', deletionProtection: false, ...spec },
   status: { shard: 'a', ...status },
 })
 const INSTALLATION = '0197fbd2-6d0e-7000-8000-0000000000aa'
@@ -41,8 +41,9 @@ const record = {
   retained: false,
   made: true,
 } as const
-const whole: TenantFacts = { record, placeExists: true, roleExists: true, granted: true, version: 2, baseVersion: 0 }
-const nothing: TenantFacts = { record: undefined, placeExists: false, roleExists: false, granted: false, version: 0, baseVersion: 0 }
+const limits = { connections: -1, settings: [] }
+const whole: TenantFacts = { record, placeExists: true, roleExists: true, granted: true, version: 2, baseVersion: 0, limits }
+const nothing: TenantFacts = { ...whole, record: undefined, placeExists: false, roleExists: false, granted: false, version: 0 }
 const latest = { tenant: 2, database: 2 }
 const seen = (facts: Partial<TenantFacts> = {}): Look => ({ kind: 'seen', facts: { ...whole, ...facts }, database: 'tenantry' })
 const world = (look: Look, changes: Changes = {}, keys: TenantWorld['keys'] = []): TenantWorld => ({
@@ -69,7 +70,11 @@ const deleted = { metadata: { deletionTimestamp: 'now' } }
 const removed: Changes = { ...deleted, spec: { deletionPolicy: 'Delete' } }
 
 const ownRecord = { ...record, isolation: 'database', database: NAME, schema: 'tenant' } as const
-const own = { ...whole, record: ownRecord, baseVersion: 2 }
+const times = ['statement_timeout=2000ms', 'lock_timeout=1000ms', 'idle_in_transaction_session_timeout=6000ms']
+const settings = ['search_path=""', 'plan_cache_mode=force_generic_plan', 'enable_seqscan=off', ...times]
+const own = { ...whole, record: ownRecord, baseVersion: 2, limits: { connections: 20, settings } }
+const limited = (connections: number, ...more: string[]) =>
+  inMode('database', { ...own, limits: { connections, settings: [...settings, ...more] } })
 const inMode = (isolation: Isolation, facts: Partial<TenantFacts>) => world(seen(facts), { spec: { isolation } })
 
 const kept = { ...record, owner: 'former', name: 'former', retained: true }
@@ -100,6 +105,16 @@ const steps: [string, TenantWorld, string[], string | undefined][] = [
   ],
   ['lets the runtime into a database whose login is lost', { ...inMode('database', own), hasLogin: false }, ['grant'], undefined],
   ['what surrounds the tables of a database', inMode('database', { ...own, baseVersion: 1 }), ['migrate'], undefined],
+  ['nothing for a login that has its limits, whatever else is set for it', limited(20, 'work_mem=64MB'), [], undefined],
+  ['a number of connections that was changed', limited(-1), ['limit'], undefined],
+  ['a time that was changed for the one database', limited(20, 'statement_timeout=0'), ['limit'], undefined],
+  ['the times of another plan', world(seen(own), { spec: { isolation: 'database', plan: 'basic' } }), ['limit'], undefined],
+  [
+    'the connections that the spec asks for',
+    world(seen(own), { spec: { isolation: 'database', limits: { connections: 5 } } }),
+    ['limit'],
+    undefined,
+  ],
   ['no empty database in the place of a lost one', inMode('database', { ...own, placeExists: false }), [], 'DataMissing'],
   ['no tenant of another isolation', inMode('row', {}), [], 'NameConflict'],
   ['no data of another Tenant', world(seen({ record: { ...record, name: 'other' } })), [], 'NameConflict'],

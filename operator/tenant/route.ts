@@ -3,6 +3,7 @@ import type { Secret } from '../kubernetes/object.ts'
 import { buildRoute } from '../routing/build.ts'
 import { dataUid, homeInStatus, type Tenant } from './home.ts'
 import { readKey, routeKeys } from './keys.ts'
+import { routeLimits } from './limits.ts'
 import { routeState } from './subscription.ts'
 
 /** The route of a tenant that stands, out of what the cluster knows alone; none of one that is to be deleted. */
@@ -18,6 +19,7 @@ export function routeInStatus(tenant: Tenant, secrets: readonly Secret[], now: n
       uid: dataUid(tenant),
       home,
       state: routeState(tenant.spec, now),
+      limits: routeLimits(tenant.spec),
       hosts: tenant.spec.hosts ?? [],
       keys: routeKeys(keys, now),
     }),

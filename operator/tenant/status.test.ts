@@ -24,7 +24,7 @@ const tenant = (status?: TenantStatus, metadata: Partial<Tenant['metadata']> = {
     finalizers: [TENANT_FINALIZER],
     ...metadata,
   },
-  spec: { isolation: 'schema', suspended: false, deletionPolicy: 'Retain', deletionProtection: false },
+  spec: { plan: 'free', isolation: 'schema', suspended: false, deletionPolicy: 'Retain', deletionProtection: false },
   ...(status === undefined ? {} : { status }),
 })
 const verdict = { kind: 'verified', attempts: 9 } as const

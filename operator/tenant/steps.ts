@@ -1,5 +1,6 @@
 import type { Isolation } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
+import { limitLogin } from '../postgres/databases.ts'
 import { latest } from '../postgres/migrations.ts'
 import { physicalNames, shardNames } from '../postgres/names.ts'
 import { createRowTenant, dropRowTenant, grantRows } from '../postgres/rows.ts'
@@ -8,6 +9,7 @@ import { dropTenant, grantTenant, migrateTenant, reopenRecord, reopenTenant, ret
 import type { Home } from '../routing/build.ts'
 import { adoptDatabase, keepDatabase, makeDatabase, removeDatabase } from './database.ts'
 import { dataUid, homeInStatus, shardOf, type Tenant } from './home.ts'
+import { limitsOf } from './limits.ts'
 import type { TenantWorld } from './observe.ts'
 import type { DatabaseStep, Failure } from './plan.ts'
 import { describeRemoval, proveGone } from './removal.ts'
@@ -54,6 +56,7 @@ export function targetOf(tools: TenantTools, { look, tenant, installation }: Ten
     owner,
     physical,
     facts: look.facts,
+    limits: limitsOf(tenant.spec),
     database,
     signal,
   }
@@ -68,6 +71,8 @@ const ROW: Record<DatabaseStep['kind'], Action> = {
   adopt: (target) => target.database.run(adoption(target)),
   reopen: ({ database, identity }) => database.run(reopenRecord(identity.uid)),
   grant: ({ database, names }) => database.run(grantRows(names)),
+  // Without a login the runtime alone holds the tenant to its limits, as its route says.
+  limit: async () => {},
   // The Shard's pass migrates the shared tables, once for all.
   migrate: async () => {},
   retain: (target) => runAsOwner(target, retainRecord(target.identity.uid)),
@@ -79,6 +84,7 @@ const SCHEMA: Record<DatabaseStep['kind'], Action> = {
   adopt: (target) => target.database.run(`${adoption(target)}\n${grantTenant(target.names, target.physical.schema)}`),
   reopen: ({ database, names, identity, physical }) => database.run(reopenTenant(names, identity.uid, physical.schema)),
   grant: ({ database, names, physical }) => database.run(grantTenant(names, physical.schema)),
+  limit: ROW.limit,
   migrate: async ({ database, identity, physical, tools }, step) => {
     const from = step.kind === 'migrate' ? step.from : 0
     for (const one of tools.migrations.tenant) if (one.version > from) await database.run(migrateTenant(identity.uid, physical, one))
@@ -92,6 +98,7 @@ const DATABASE: Record<DatabaseStep['kind'], Action> = {
   adopt: adoptDatabase,
   reopen: makeDatabase,
   grant: makeDatabase,
+  limit: ({ database, physical, limits }) => database.run(limitLogin(physical, limits)),
   migrate: makeDatabase,
   retain: keepDatabase,
   drop: removeDatabase,

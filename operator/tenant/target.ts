@@ -4,6 +4,7 @@ import type { Recorder } from '../kubernetes/recorder.ts'
 import type { TenantFacts } from '../postgres/catalog.ts'
 import type { Database } from '../postgres/connect.ts'
 import type { Connections } from '../postgres/connections.ts'
+import type { LoginLimits } from '../postgres/login.ts'
 import type { Migrations } from '../postgres/migrations.ts'
 import type { Physical, ShardNames } from '../postgres/names.ts'
 import { adoptRecord, checkOwner } from '../postgres/owners.ts'
@@ -40,6 +41,8 @@ export type Target = {
   owner: string
   physical: Physical
   facts: TenantFacts
+  /** What its spec says that it may take. */
+  limits: LoginLimits
   database: Pick<Database, 'query' | 'run'>
   signal: AbortSignal
 }

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { formatRouting, parseRouting } from '../../config/routing.ts'
 import { buildDocument, buildKey, buildRoute } from '../../test/builders/routing.ts'
 import { buildTable, EMPTY_TABLE } from './table.ts'
 
@@ -14,6 +15,12 @@ test('a tenant is found by id, uid, host and key', () => {
   expect(table.byHost.get('tasks.example')).toBe(route)
   expect(table.byKey.get(key.sha256)).toMatchObject({ route, name: key.name })
   expect(table.faults).toEqual([])
+})
+
+test('a document with limits is read, and one that was written before there were any', () => {
+  const limits = { statementMs: 2_000, lockMs: 1_000, idleInTransactionMs: 6_000 }
+  const routes = [buildRoute({ limits }), buildRoute()]
+  expect(parseRouting(formatRouting(buildDocument(routes)))).toEqual({ ok: true, value: buildDocument(routes) })
 })
 
 test('TI-02: what two tenants claim is given to neither, and told', () => {

@@ -1,6 +1,6 @@
 import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import { type ClientConfig, types as pgTypes, TypeOverrides } from 'pg'
-import type { Credentials, ShardEndpoint } from '../../config/routing.ts'
+import type { Credentials, Limits, ShardEndpoint } from '../../config/routing.ts'
 
 /** Where a Shard is and how to log in. */
 export type Login = { endpoint: ShardEndpoint; credentials: Credentials }
@@ -32,6 +32,16 @@ export const DEFAULT_SESSION: SessionSettings = {
   deadline: 5_000,
 }
 
+/** What the runtime lets a tenant have: never more than its own times, without limits of the tenant's just those. */
+export function limitsWithin({ statementTimeout, deadline }: SessionSettings, limits?: Limits): Limits {
+  const { statementMs = statementTimeout, lockMs = statementTimeout, idleInTransactionMs = deadline * 2 } = limits ?? {}
+  return {
+    statementMs: Math.min(statementMs, statementTimeout),
+    lockMs: Math.min(lockMs, statementTimeout),
+    idleInTransactionMs: Math.min(idleInTransactionMs, deadline * 2),
+  }
+}
+
 /** True when both lead to the same server with the same login. */
 export function sameLogin(a: Login, b: Login): boolean {
   if (a.endpoint === b.endpoint && a.credentials === b.credentials) return true
@@ -40,6 +50,7 @@ export function sameLogin(a: Login, b: Login): boolean {
 
 /** pg's configuration of one connection. With `verify-full` the chain and the host name are checked. */
 export function clientConfig({ endpoint, credentials }: Login, settings: SessionSettings): ClientConfig {
+  const { statementMs, lockMs, idleInTransactionMs } = limitsWithin(settings)
   return {
     host: endpoint.host,
     port: endpoint.port,
@@ -49,9 +60,9 @@ export function clientConfig({ endpoint, credentials }: Login, settings: Session
     ssl: tls(endpoint, credentials),
     application_name: 'tenantry-runtime',
     connectionTimeoutMillis: settings.connectTimeout,
-    statement_timeout: settings.statementTimeout,
-    lock_timeout: settings.statementTimeout,
-    idle_in_transaction_session_timeout: settings.deadline * 2,
+    statement_timeout: statementMs,
+    lock_timeout: lockMs,
+    idle_in_transaction_session_timeout: idleInTransactionMs,
     keepAlive: true,
     types,
   }

@@ -53,6 +53,8 @@ export function isRefusal(error: unknown): boolean {
 
 /** What a caller is told; the cause, which may hold SQL and physical names, is for the log. */
 export function toTenantryError(error: unknown): unknown {
+  // With its last words Postgres has said why it ended the connection.
+  if (error instanceof ConnectionLost && error.cause instanceof DatabaseError) return toTenantryError(error.cause)
   if (error instanceof DependencyDown) {
     return new TenantryError('shard-unavailable', 'The database of this tenant cannot be reached.', {
       retryAfter: error.retryAfter,

@@ -6,7 +6,7 @@ import type { Breaker } from '../resilience/breaker.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 import type { Step } from './bundle.ts'
 import { TenantDatabases, type Way } from './databases.ts'
-import { type SessionSettings, sameLogin } from './endpoint.ts'
+import { limitsWithin, type SessionSettings, sameLogin } from './endpoint.ts'
 import { toTenantryError } from './failure.ts'
 import { changes, type PoolChange, Shard, shardBreaker } from './shard.ts'
 import type { Row, Statement } from './statement.ts'
@@ -50,13 +50,16 @@ export type SessionOptions = {
 
 const PING: Statement = { name: 'ping', text: () => 'SELECT 1', values: [] }
 const BEGIN: Step = { key: 'begin', text: () => 'BEGIN', values: [] }
+const ENTER_TO_READ = setLocally('role', 'app.tenant_id', 'statement_timeout')
+const ENTER = setLocally('role', 'app.tenant_id', 'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout')
 const KEEP_UP_EVERY = 1_000
 
 /** Opens the door. Connections are made when they are first needed. */
 export function createSession(options: SessionOptions): Session {
   const shards = new Shards(options)
   const bundle = async (tenant: Tenant, statements: readonly Statement[], signal?: AbortSignal): Promise<Row[][]> => {
-    const steps = [enter(tenant), ...statements.map((statement) => stepOf(tenant, statement))]
+    const first = statements.length === 1 ? enterToRead(tenant, options.settings) : enter(tenant, options.settings)
+    const steps = [first, ...statements.map((statement) => stepOf(tenant, statement))]
     const [, ...rows] = await told(() => shards.of(tenant.route).bundle(pinOf(tenant.uid), steps, signal))
     return rows
   }
@@ -71,7 +74,7 @@ export function createSession(options: SessionOptions): Session {
     read: async (tenant, statement, signal) => (await bundle(tenant, [statement], signal))[0] ?? [],
     transaction: (tenant, work) =>
       told(() =>
-        shards.of(tenant.route).transaction([BEGIN, enter(tenant)], (send, atEnd) =>
+        shards.of(tenant.route).transaction([BEGIN, enter(tenant, options.settings)], (send, atEnd) =>
           work(
             async (...statements) => (await send(statements.map((one) => stepOf(tenant, one)))).at(-1) ?? [],
             (...statements) => atEnd(...statements.map((one) => stepOf(tenant, one))),
@@ -175,15 +178,29 @@ function unknownPlace(): TenantryError {
   return new TenantryError('shard-unavailable', 'The database of this tenant is not known yet.', { retryAfter: 1 })
 }
 
-// Both are local to the transaction, so that they cannot outlive it: the role, which `none` would make the runtime's own login, and the
-// tenant, by which the policies of shared tables go. One statement serves every isolation.
-function enter({ uid, route }: Tenant): Step {
-  if (route.role === '' || route.role === 'none') throw new TenantryError('internal', 'The tenant has no role.')
-  return {
-    key: 'enter',
-    text: () => "SELECT set_config('role', $1, true), set_config('app.tenant_id', $2, true)",
-    values: [route.role, uid],
-  }
+// All is local to the transaction, so that it cannot outlive it: the role, which `none` would make the runtime's own login, the tenant, by which
+// the policies of shared tables go, and how long the tenant may keep the database, which a role that is only taken cannot carry. Postgres
+// times each statement anew, so that this holds for all that follow. The same statements serve every isolation.
+function enter({ uid, route }: Tenant, settings: SessionSettings): Step {
+  const { statementMs, lockMs, idleInTransactionMs } = limitsWithin(settings, route.limits)
+  return { key: 'enter', text: () => ENTER, values: [roleOf(route), uid, statementMs, lockMs, idleInTransactionMs] }
+}
+
+// One statement alone leaves nothing idle, and what it waits for a lock is part of its time: each setting that it is spared is 3 % of a read.
+function enterToRead({ uid, route }: Tenant, settings: SessionSettings): Step {
+  const { statementMs } = limitsWithin(settings, route.limits)
+  return { key: 'enter.read', text: () => ENTER_TO_READ, values: [roleOf(route), uid, statementMs] }
+}
+
+function roleOf({ role }: Route): string {
+  if (role === '' || role === 'none') throw new TenantryError('internal', 'The tenant has no role.')
+  return role
+}
+
+// No row comes back, which would cost as much as a setting or two.
+function setLocally(...settings: string[]): string {
+  const calls = settings.map((setting, index) => `set_config('${setting}', $${index + 1}, true)`)
+  return `SELECT WHERE num_nulls(${calls.join(', ')}) > 0`
 }
 
 function stepOf({ route }: Tenant, statement: Statement): Step {

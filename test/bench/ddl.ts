@@ -15,6 +15,7 @@ import { physicalNames, shardNames } from '../../operator/postgres/names.ts'
 import { createRowTenant, dropRowTenant } from '../../operator/postgres/rows.ts'
 import { scramVerifier } from '../../operator/postgres/scram.ts'
 import { createTenant, dropTenant } from '../../operator/postgres/statements.ts'
+import { PLANS } from '../../operator/tenant/limits.ts'
 import type { Platform } from './platform.ts'
 
 const DATABASE = 'tenantry'
@@ -70,7 +71,7 @@ export async function openDdl({ shard }: Platform, isolation: Isolation, migrati
           await run(closeDatabase(physical(uid)))
           await apart(physical(uid).database, fillDatabase(identity(uid), physical(uid), names, migrations.tenant))
           const verifier = await scramVerifier('bench')
-          await run(openDatabaseTo(physical(uid), uid, latest(migrations.database), verifier, migrations.tenant))
+          await run(openDatabaseTo(physical(uid), uid, latest(migrations.database), { verifier, limits: PLANS.free }, migrations.tenant))
         },
         remove: async (uid) => {
           await run(retainDatabase(uid, physical(uid)))

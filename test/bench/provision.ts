@@ -7,6 +7,7 @@ import { latest, type Migrations, readMigrations } from '../../operator/postgres
 import { physicalNames, shardNames } from '../../operator/postgres/names.ts'
 import { buildRoute, type Home } from '../../operator/routing/build.ts'
 import type { Tenant } from '../../operator/tenant/home.ts'
+import { routeLimits } from '../../operator/tenant/limits.ts'
 import { tenantStatus } from '../../operator/tenant/status.ts'
 import { type Ddl, openDdl } from './ddl.ts'
 import type { Bench, Rounds } from './figures.ts'
@@ -110,12 +111,13 @@ async function makeOne(client: Client, ddl: Ddl, { metadata, spec }: Tenant, sch
   return { shard: 'shard-a', isolation: spec.isolation, ...physical, epoch: 1, schemaVersion }
 }
 
-function routeTo({ metadata: { name, uid } }: Tenant, home: Home): Route {
+function routeTo({ metadata: { name, uid }, spec }: Tenant, home: Home): Route {
   return buildRoute({
     id: name,
     uid,
     home,
     state: { state: 'active' },
+    limits: routeLimits(spec),
     hosts: [],
     keys: [{ name: 'main', sha256: uid.replaceAll('-', '').repeat(2) }],
   })

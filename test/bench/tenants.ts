@@ -41,6 +41,7 @@ export async function applyTenants({ kubeconfig }: Platform, { prefix, count, is
 /** Creates one Tenant, with an API key. */
 export function createTenant(client: Client, namespace: string, name: string, isolation: Isolation) {
   const spec = {
+    plan: 'free' as const,
     isolation,
     shardRef: { name: 'shard-a' },
     apiKeys: [{ name: 'main' }],

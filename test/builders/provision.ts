@@ -18,6 +18,7 @@ import { createRowTenant } from '../../operator/postgres/rows.ts'
 import { scramVerifier } from '../../operator/postgres/scram.ts'
 import { createTenant, type TenantIdentity } from '../../operator/postgres/statements.ts'
 import { buildRoute } from '../../operator/routing/build.ts'
+import { PLANS, routeLimits } from '../../operator/tenant/limits.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
 
 /** How to reach a server as the login that provisions. */
@@ -25,6 +26,9 @@ export type Server = { host: string; port: number; adminUser: string; adminPassw
 
 /** A Shard's database and what tenants are made of there. */
 export type Ground = { server: Server; shard: string; names: ShardNames; migrations: Migrations; admin: Client }
+
+/** With the most room: what a test is about is set in the route. */
+const PLAN = 'premium'
 
 /** Lays out tenants of every isolation by the operator's own statements, and remembers the logins it made. */
 export class Provisioner {
@@ -61,7 +65,7 @@ export class Provisioner {
     return {
       id,
       uid,
-      route: buildRoute({ id, uid, home, state: { state: 'active' }, hosts: [], keys: [] }),
+      route: buildRoute({ id, uid, home, state: { state: 'active' }, limits: routeLimits({ plan: PLAN }), hosts: [], keys: [] }),
       caller: 'test',
       requestId: 'test',
     }
@@ -85,7 +89,9 @@ export class Provisioner {
     await admin.query(closeDatabase(physical))
     await runApart(server, physical.database, fillDatabase(identity, physical, names, migrations.tenant))
     const verifier = await scramVerifier(password)
-    await admin.query(openDatabaseTo(physical, identity.uid, latest(migrations.database), verifier, migrations.tenant))
+    await admin.query(
+      openDatabaseTo(physical, identity.uid, latest(migrations.database), { verifier, limits: PLANS[PLAN] }, migrations.tenant),
+    )
   }
 }
 

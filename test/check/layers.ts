@@ -47,7 +47,7 @@ export const LAYERS: readonly Layer[] = [
   },
   {
     files: [
-      'operator/**/{plan,status,placement,build}.ts',
+      'operator/**/{plan,status,placement,build,limits,login}.ts',
       'runtime/**/{decide,evolve,subjects,keys}.ts',
       'runtime/tenancy/**',
       'runtime/routing/table.ts',

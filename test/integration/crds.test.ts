@@ -79,6 +79,13 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
       /subscriptionEndsAt/,
     ],
   ),
+  ['plan', tenant({ plan: 'premium' }), tenant({ plan: 'gold' }), /supported values: "free", "basic", "premium"/],
+  [
+    'limits',
+    tenant({ limits: { connections: 3 } }),
+    tenant({ limits: { connections: 2 } }),
+    /spec.limits.connections in body should be greater than or equal to 3/,
+  ],
   ['deletionProtection', tenant({ deletionProtection: true }), tenant({ deletionProtection: 1 }), /must be of type boolean/],
   [
     'adopt',
@@ -202,6 +209,7 @@ test('short name, category and defaults', async () => {
     deletionPolicy: 'Retain',
     deletionProtection: false,
     isolation: 'schema',
+    plan: 'free',
     suspended: false,
   })
   expect(await kubectl(['get', 'tenantry', '-n', namespace])).toContain('bare')
