@@ -62,6 +62,13 @@ const KEPT = ISOLATIONS.map((isolation) => `${isolation}-retain kept`).sort()
 const inUse = async (namespace: string) =>
   JSON.parse(await kubectl(['get', 'namespace', namespace, '-o', 'json'])).metadata.labels['tenantry.dev/in-use']
 
+/** Why Kubernetes cannot delete what is in the namespace, as the namespace itself says. */
+async function contentFailure(namespace: string): Promise<string | undefined> {
+  const { status } = JSON.parse(await kubectl(['get', 'namespace', namespace, '-o', 'json']))
+  const conditions: { type: string; status: string; message: string }[] = status.conditions ?? []
+  return conditions.find(({ type, status }) => type === 'NamespaceDeletionContentFailure' && status === 'True')?.message
+}
+
 describe('OP-17: a namespace', () => {
   test('is not deleted while Tenants or Shards are there; the refusal says how, and what it says works', async () => {
     const made = await populate()
@@ -84,6 +91,28 @@ describe('OP-17: a namespace', () => {
       const since = performance.now()
       await kubectl(['delete', 'namespace', namespace, '--timeout=60s'])
       printFigure(`OP-17: a namespace with 6 Tenants is gone after ${((performance.now() - since) / 1000).toFixed(1)} s`)
+      expect(await standing(made)).toEqual(KEPT)
+    },
+  )
+
+  test.skipIf(!inject('kubernetes').garbageCollection)(
+    'that is deleted all the same waits for a protected Tenant, says why, and goes on once the protection is off',
+    async () => {
+      const made = await populate()
+      const { namespace } = made
+      const protect = (on: boolean) => {
+        const change = JSON.stringify({ spec: { deletionProtection: on } })
+        return kubectl(['patch', 'tenant', 'schema-delete', '-n', namespace, '--type=merge', '-p', change])
+      }
+      await protect(true)
+      await kubectl(['label', 'namespace', namespace, 'tenantry.dev/in-use=ignored', '--overwrite'])
+      await kubectl(['delete', 'namespace', namespace, '--wait=false'])
+      await vi.waitFor(async () => expect(await contentFailure(namespace)).toMatch(/schema-delete.*deletionProtection/), PATIENCE)
+      expect(await standing(made)).toContain('schema-delete')
+      const since = performance.now()
+      await protect(false)
+      await kubectl(['wait', '--for=delete', `namespace/${namespace}`, '--timeout=60s'])
+      printFigure(`OP-17: a namespace is gone ${((performance.now() - since) / 1000).toFixed(1)} s after its last Tenant lost protection`)
       expect(await standing(made)).toEqual(KEPT)
     },
   )
