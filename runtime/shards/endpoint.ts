@@ -13,7 +13,7 @@ export type SessionSettings = {
   interactive: number
   /** Connections to tenants' own databases, of all tenants of a Shard together. */
   databases: number
-  /** Statements each connection keeps prepared. */
+  /** Statements each connection keeps prepared; 0: behind a pooler, where what a connection is told is lost with the transaction. */
   prepared: number
   connectTimeout: number
   /** Postgres ends a statement after this; less than the deadline, so that one slow statement does not cost the connection. */
@@ -49,12 +49,15 @@ export function clientConfig({ endpoint, credentials }: Login, settings: Session
     ssl: tls(endpoint, credentials),
     application_name: 'tenantry-runtime',
     connectionTimeoutMillis: settings.connectTimeout,
-    statement_timeout: settings.statementTimeout,
-    lock_timeout: settings.statementTimeout,
-    idle_in_transaction_session_timeout: settings.deadline * 2,
+    // A pooler refuses them; there the login's own hold, which the operator has set.
+    ...(settings.prepared === 0 ? {} : timeouts(settings)),
     keepAlive: true,
     types,
   }
+}
+
+function timeouts({ statementTimeout, deadline }: SessionSettings): ClientConfig {
+  return { statement_timeout: statementTimeout, lock_timeout: statementTimeout, idle_in_transaction_session_timeout: deadline * 2 }
 }
 
 function tls(endpoint: ShardEndpoint, credentials: Credentials): ClientConfig['ssl'] {
