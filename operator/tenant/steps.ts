@@ -141,7 +141,7 @@ export function homeOf(
   if (!stands && (refused !== undefined || failed !== undefined)) return homeInStatus(tenant)
   const { isolation } = tenant.spec
   const { database, schema, role } = record ?? physicalNames(isolation, shardNames(look.database), dataUid(tenant))
-  const schemaVersion = failed?.step.kind === 'migrate' ? version : Math.max(version, latest(migrations.tenant))
+  const schemaVersion = isolation === 'row' || failed?.step.kind === 'migrate' ? version : Math.max(version, latest(migrations.tenant))
   const epoch = epochOf(look.facts) + (adopted ? 1 : 0)
   return { shard, isolation: record?.isolation ?? isolation, database, schema, role, epoch, schemaVersion }
 }
