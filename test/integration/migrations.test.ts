@@ -16,7 +16,7 @@ import { type RunningRuntime, startClusterRuntime } from '../builders/world.ts'
 
 const PATIENCE = { timeout: 60_000, interval: 250 }
 /** For what asks for all Tenants: each look costs the API server as much as many passes do. */
-const SELDOM = { timeout: 120_000, interval: 2_000 }
+const SELDOM = { timeout: 150_000, interval: 2_000 }
 const SCHEMAS = 500
 const OLD = 2
 const NEW = OLD + 1
@@ -44,7 +44,7 @@ beforeAll(async () => {
   await applyAll(namespace, [...served, ...others])
   await vi.waitFor(async () => expect(await behind(OLD)).toEqual([]), SELDOM)
   runtime = await startClusterRuntime(namespace)
-})
+}, 180_000)
 
 afterAll(async () => {
   await admin?.end()
