@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import { Command } from 'commander'
 import { CREDENTIALS_SECRET, ROUTING_LABEL } from '../config/routing.ts'
 import { isStatus } from './kubernetes/api-error.ts'
@@ -31,7 +30,6 @@ import { reconcileTenant } from './tenant/reconcile.ts'
 import { routeInStatus } from './tenant/route.ts'
 
 const LEASE = 'tenantry-operator'
-const MIGRATIONS = join(import.meta.dirname, '..', 'config', 'migrations')
 /** A watch that has been silent for longer makes the replica unready. */
 const STALE_MS = 60_000
 /** Changes of how many tenants a Shard has are gathered for so long before its status tells. */
@@ -114,7 +112,7 @@ async function startWork(
   signal: AbortSignal,
 ): Promise<Work> {
   const { namespace, workers, resyncMs } = settings
-  const migrations = await readMigrations(MIGRATIONS)
+  const migrations = await readMigrations(settings.migrationsFolder)
   const recorder = createRecorder(client, 'tenantry-operator', { log })
   const routing = new RoutingPublisher({ client, namespace, log })
   const watched = { signal, log }

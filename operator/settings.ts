@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { join } from 'node:path'
 import { z } from 'zod'
+
+const MIGRATIONS = join(import.meta.dirname, '..', 'config', 'migrations')
 
 const count = z.coerce.number().int().min(1)
 
@@ -29,6 +32,11 @@ const schema = z.object({
   TENANTRY_WORKERS: count.max(64).default(8).describe('Tenants worked on at once, for each Shard'),
   TENANTRY_CONNECTIONS_PER_SHARD: count.max(64).default(4).describe('connections with the admin login to each Shard'),
   TENANTRY_RESYNC_SECONDS: count.max(86_400).default(600).describe('how often everything is looked at without a change'),
+  TENANTRY_MIGRATIONS_FOLDER: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('numbered migrations of all tenants, with those of a Shard in its folder database (config/migrations of this program)'),
   TENANTRY_ON_BREACH: z
     .enum(['repair', 'suspend'])
     .default('repair')
@@ -47,6 +55,7 @@ export type Settings = {
   workers: number
   connectionsPerShard: number
   resyncMs: number
+  migrationsFolder: string
   onBreach: 'repair' | 'suspend'
   logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
 }
@@ -83,6 +92,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     workers: values.TENANTRY_WORKERS,
     connectionsPerShard: values.TENANTRY_CONNECTIONS_PER_SHARD,
     resyncMs: values.TENANTRY_RESYNC_SECONDS * 1000,
+    migrationsFolder: values.TENANTRY_MIGRATIONS_FOLDER ?? MIGRATIONS,
     onBreach: values.TENANTRY_ON_BREACH,
     logLevel: values.TENANTRY_LOG_LEVEL,
   }

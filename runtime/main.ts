@@ -104,7 +104,13 @@ function openSession(settings: Settings, routing: Routing, log: Log): Session {
     endpoint: shardOf,
     credentials: (name) => shardOf(name)?.credentials,
     login: (role) => routing.table().logins.get(role),
-    settings: { ...DEFAULT_SESSION, pipelined, interactive, databases: settings.databaseConnections },
+    settings: {
+      ...DEFAULT_SESSION,
+      pipelined,
+      interactive,
+      databases: settings.databaseConnections,
+      ...(settings.pooler === 'none' ? {} : { prepared: 0 }),
+    },
     log,
   })
 }

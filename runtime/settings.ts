@@ -31,6 +31,10 @@ const schema = z.object({
     .describe('off: no log line for each request, for those whose gateway writes one'),
   TENANTRY_CACHE: z.enum(['on', 'off']).default('on').describe('off: every read goes to Postgres'),
   TENANTRY_CONNECTIONS_PER_SHARD: count.max(1000).default(8).describe('server connections of this replica to each Shard'),
+  TENANTRY_POOLER: z
+    .enum(['none', 'transaction'])
+    .default('none')
+    .describe('transaction: a pooler before Postgres, such as PgBouncer, hands connections on after each transaction'),
   TENANTRY_DATABASE_CONNECTIONS: count
     .max(1000)
     .default(16)
@@ -61,6 +65,7 @@ export type Settings = {
   cache: boolean
   accessLog: boolean
   connectionsPerShard: number
+  pooler: 'none' | 'transaction'
   databaseConnections: number
   bodyLimit: number
   requestDeadline: number
@@ -107,6 +112,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     cache: values.TENANTRY_CACHE === 'on',
     accessLog: values.TENANTRY_ACCESS_LOG === 'on',
     connectionsPerShard: values.TENANTRY_CONNECTIONS_PER_SHARD,
+    pooler: values.TENANTRY_POOLER,
     databaseConnections: values.TENANTRY_DATABASE_CONNECTIONS,
     bodyLimit: values.TENANTRY_BODY_LIMIT_BYTES,
     requestDeadline: values.TENANTRY_REQUEST_DEADLINE_MS,

@@ -10,9 +10,14 @@ export type Migrations = { database: readonly Migration[]; tenant: readonly Migr
 
 const FILE = /^(\d{4})_([a-z0-9_]+)\.sql$/
 
-/** Reads config/migrations. Throws when a number is missing or stands twice: what runs must be the same on every machine. */
+/**
+ * Reads a folder such as config/migrations. Throws when a number is missing or stands twice, since what runs must be the same on every
+ * machine, and when one of tenants' tables is no change of their shape.
+ */
 export async function readMigrations(folder: string): Promise<Migrations> {
-  return { database: await readFolder(join(folder, 'database')), tenant: await readFolder(folder) }
+  const [database, tenant] = await Promise.all([readFolder(join(folder, 'database')), readFolder(folder)])
+  for (const migration of tenant) checkShape(folder, migration)
+  return { database, tenant }
 }
 
 /** The number of the last migration: the version of a schema that is up to date. */
@@ -32,6 +37,25 @@ export function fill(sql: string, names: Readonly<Record<string, string>>): stri
     if (name === undefined) throw new Error(`the migration names :${placeholder}, which has no value here`)
     return escapeIdentifier(name)
   })
+}
+
+// Comments, and what stands in quotes: no semicolon or word of it begins a statement.
+const OPAQUE = /--[^\n]*|\/\*[\s\S]*?\*\/|(\$\w*\$)[\s\S]*?\1|\bE'(?:\\.|''|[^'\\])*'|'(?:''|[^'])*'|"(?:""|[^"])*"/gi
+const CHANGES_SHAPE = /^(ALTER|COMMENT|CREATE|DROP|GRANT|REVOKE)\b/i
+const MAKES_ROWS = /^CREATE\b.*\b(TABLE|VIEW)\b[^(]*\bAS\b/is
+
+/**
+ * Row-level security hides every row of the shared tables from who migrates them: an UPDATE there would change nothing, and nobody would be
+ * told. So statements that change or read rows are refused, and with them whatever would end the transaction.
+ */
+function checkShape(folder: string, { version, name, sql }: Migration): void {
+  const statements = sql.replaceAll(OPAQUE, (hidden) => (/^[-/]/.test(hidden) ? ' ' : "''")).split(';')
+  const wrong = statements.map((one) => one.trim()).find((one) => one !== '' && (!CHANGES_SHAPE.test(one) || MAKES_ROWS.test(one)))
+  if (wrong === undefined) return
+  const file = `${String(version).padStart(4, '0')}_${name}.sql`
+  throw new Error(
+    `${join(folder, file)}: "${wrong.slice(0, 40)}" changes or reads rows, and those of the shared tables are hidden from a migration: only ALTER, COMMENT, CREATE, DROP, GRANT and REVOKE may stand here`,
+  )
 }
 
 async function readFolder(folder: string): Promise<Migration[]> {

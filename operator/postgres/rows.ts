@@ -1,7 +1,7 @@
 import { escapeIdentifier as name, escapeLiteral as text } from 'pg'
 import { fill, type Migration } from './migrations.ts'
 import { ROWS_SCHEMA, type ShardNames } from './names.ts'
-import { lockTenant, type TenantIdentity } from './statements.ts'
+import { lockTenant, type TenantIdentity, waitShortly } from './statements.ts'
 
 // The measured form: the setting is read once for a statement, and reads '' after a COMMIT.
 const RULE = `tenant_id = (SELECT NULLIF(current_setting('app.tenant_id', true), '')::uuid)`
@@ -9,6 +9,7 @@ const RULE = `tenant_id = (SELECT NULLIF(current_setting('app.tenant_id', true),
 /** One migration of the shared tables. Of two that start at once, the second waits, finds the version taken and is rolled back. */
 export function migrateRows({ rows }: ShardNames, { version, name: title, sql }: Migration): string {
   return `SELECT pg_advisory_xact_lock(hashtextextended('tenantry rows', 0));
+${waitShortly()}
 SET LOCAL search_path TO ${ROWS_SCHEMA};
 ${fill(sql, { role: rows, schema: ROWS_SCHEMA })}
 SET LOCAL search_path TO '';

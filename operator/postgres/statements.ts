@@ -110,7 +110,12 @@ VALUES (${text(uid)}, ${text(installation)}, ${text(namespace)}, ${text(id)}, 's
 
 /** One migration of a tenant that exists, guarded like those of the database. */
 export function migrateTenant(uid: string, { schema, role }: Physical, migration: Migration): string {
-  return `${lockTenant(uid)}\n${applyMigration(uid, schema, role, migration)}`
+  return `${lockTenant(uid)}\n${waitShortly()}\n${applyMigration(uid, schema, role, migration)}`
+}
+
+/** Gives up on a table that somebody else uses: behind a statement that waits for it, every request to it would wait too. */
+export function waitShortly(): string {
+  return `SET LOCAL lock_timeout TO '1s';`
 }
 
 /** Lets the runtime take the tenant's role, and the role into its schema. */

@@ -27,32 +27,41 @@ export type ShardTools = { client: Client; migrations: Migrations }
 
 type Task = ShardTools & { shard: Shard; world: ShardWorld; database: Database; credentials: Credentials | undefined; signal: AbortSignal }
 
-/** Takes the steps in their order. Throws an OperatorError that names the step that failed; each may be taken again. */
+/**
+ * Takes the steps in their order. Throws an OperatorError that names the step that failed; each may be taken again. Gives the error of a
+ * migration of shared tables that are in use already: those of their tenants are served as before, and it keeps nobody else from anything.
+ */
 export async function applyShard(
   tools: ShardTools,
   shard: Shard,
   world: ShardWorld,
   steps: readonly ShardStep[],
   signal: AbortSignal,
-): Promise<void> {
-  if (steps.length === 0) return
+): Promise<OperatorError | undefined> {
+  if (steps.length === 0) return undefined
   const access = world.database === undefined ? { ...world.access, database: 'postgres' } : world.access
   const database = openDatabase(access)
   const task: Task = { ...tools, shard, world, database, credentials: world.credentials, signal }
   try {
-    for (const step of steps) await take(task, step)
+    let behind: OperatorError | undefined
+    for (const step of steps) behind = (await take(task, step)) ?? behind
     if (steps.some(({ kind }) => kind === 'set-verifier')) await proveLogin(task)
+    return behind
   } finally {
     await database.close()
   }
 }
 
-async function take(task: Task, step: ShardStep): Promise<void> {
+async function take(task: Task, step: ShardStep): Promise<OperatorError | undefined> {
   try {
     await ACTIONS[step.kind](task, step)
+    return undefined
   } catch (error) {
     if (isOutage(error)) throw error
-    throw new OperatorError('SetupFailed', `The step ${step.kind} failed: see the operator's log; it is tried again.`, { cause: error })
+    const message = `The step ${step.kind} failed: see the operator's log; it is tried again.`
+    const failure = new OperatorError('SetupFailed', message, { cause: error })
+    if (step.kind === 'migrate-rows' && step.from > 0) return failure
+    throw failure
   }
 }
 

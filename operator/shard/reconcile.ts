@@ -34,6 +34,7 @@ export type ShardContext = SpareTools & {
 }
 
 const PROBE_AGAIN: Result = { kind: 'requeue', afterMs: 5_000 }
+const MIGRATE_AGAIN_MS = 5_000
 const AT_ONCE: Result = { kind: 'requeue', afterMs: 0 }
 const DONE: Result = { kind: 'done' }
 const SECRET_GONE: ReadonlySet<string> = new Set(['AdminSecretMissing', 'CaSecretMissing'])
@@ -64,13 +65,14 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
     serverVersion = world.server.versionText
     const plan = planShard(world, latestOf(context.migrations))
     if (plan.kind === 'refuse') throw new OperatorError(plan.reason, plan.message)
-    await applyShard(context, shard, world, plan.steps, signal)
+    const behind = await applyShard(context, shard, world, plan.steps, signal)
     await tellRepair(context, shard, plan.steps)
     if (plan.again) return { kind: 'again' }
     const { host, port, database, tls } = world.access
     await context.routing.putShard(name, { host, port, database, tls })
     await context.connections.up(name, world.access)
-    const nextMs = await rotateCredentials(context, shard, world, signal)
+    const rotateMs = await rotateCredentials(context, shard, world, signal)
+    const nextMs = behind === undefined ? rotateMs : await tellBehind(context, shard, behind)
     return { kind: 'ready', serverVersion, warning: warnOfVersion(world.server.version), nextMs }
   } catch (error) {
     if (!(error instanceof OperatorError) || !isShardReason(error.reason)) throw error
@@ -85,6 +87,14 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
 async function tellRepair({ recorder }: ShardContext, shard: Shard, steps: readonly ShardStep[]): Promise<void> {
   if (!isReady(shard) || !steps.some(({ kind }) => kind === 'secure-rows')) return
   await recorder.record(shard, 'Warning', 'RowSecurityRestored', 'Row-level security of the shared tables was open, and was put back.')
+}
+
+/** The tenants of the shared tables say SchemaBehind until the migration is through. Gives when it is tried again. */
+async function tellBehind({ log, recorder }: ShardContext, shard: Shard, err: OperatorError): Promise<number> {
+  log.warn({ shard: shard.metadata.name, err }, 'the shared tables could not be migrated')
+  const message = `The shared tables could not be migrated, and are served as they are: ${err.message}`
+  await recorder.record(shard, 'Warning', 'MigrationFailed', message)
+  return MIGRATE_AGAIN_MS
 }
 
 /** Gives when there is more to do; the Shard is as Ready as it was, with the login it has. */

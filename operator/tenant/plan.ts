@@ -53,8 +53,16 @@ export function planTenant(world: TenantWorld, latest: Latest): TenantPlan {
   if (look.kind === 'blocked')
     return { kind: 'serve', claim, steps: [], failure: { stage: 'Provisioned', reason: look.reason, message: look.message }, keys }
   const conflict = findConflict(world, look.facts)
-  const failure: Failure | undefined = conflict && { stage: 'Provisioned', ...conflict }
-  return { kind: 'serve', claim, steps: failure === undefined ? provisionSteps(world, look.facts, latest) : [], failure, keys }
+  if (conflict !== undefined) return { kind: 'serve', claim, steps: [], failure: { stage: 'Provisioned', ...conflict }, keys }
+  const steps = provisionSteps(world, look.facts, latest)
+  return { kind: 'serve', claim, steps, failure: rowsBehind(tenant, look.facts, latest), keys }
+}
+
+/** Tables that are shared are migrated by the pass of their Shard. */
+function rowsBehind({ spec }: TenantWorld['tenant'], { version }: TenantFacts, latest: Latest): Failure | undefined {
+  if (spec.isolation !== 'row' || version >= latest.tenant) return undefined
+  const message = `The shared tables have migration ${version} of ${latest.tenant}: see the Events of the Shard; it is tried again.`
+  return { stage: 'SchemaCurrent', reason: 'SchemaBehind', message }
 }
 
 function planRemoval(world: TenantWorld): TenantPlan {

@@ -1,6 +1,7 @@
 import type { Isolation } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
 import { limitLogin } from '../postgres/databases.ts'
+import { sqlState } from '../postgres/failure.ts'
 import { latest } from '../postgres/migrations.ts'
 import { physicalNames, shardNames } from '../postgres/names.ts'
 import { createRowTenant, dropRowTenant, grantRows } from '../postgres/rows.ts'
@@ -117,20 +118,24 @@ function describe(tenant: Tenant, step: DatabaseStep, shard: string, cause: unkn
   if (step.kind === 'retain' || step.kind === 'drop') return describeRemoval(tenant, step, shard, cause)
   if (cause instanceof OperatorError)
     return { stage: 'Provisioned', reason: 'ShardUnreachable', message: `Shard ${shard}: ${cause.message}`, cause }
-  if (step.kind === 'migrate') {
-    return {
-      stage: 'SchemaCurrent',
-      reason: 'MigrationFailed',
-      message: `A migration above ${step.from} failed and was rolled back: see the operator's log; it is tried again.`,
-      cause,
-    }
-  }
+  if (step.kind === 'migrate') return { stage: 'SchemaCurrent', ...describeMigration(step.from, cause), cause }
   return {
     stage: 'Provisioned',
     reason: 'ProvisioningFailed',
     message: `The step ${step.kind} failed on Shard ${shard}: see the operator's log; it is tried again.`,
     cause,
   }
+}
+
+const LOCK_NOT_AVAILABLE = '55P03'
+
+function describeMigration(from: number, cause: unknown): Pick<Failure, 'reason' | 'message'> {
+  if (sqlState(cause) === LOCK_NOT_AVAILABLE) {
+    const message = `A migration above ${from} waits for a transaction that uses the tables: end it, or wait; it is tried again.`
+    return { reason: 'SchemaBehind', message }
+  }
+  const message = `A migration above ${from} failed and was rolled back: see the operator's log; it is tried again.`
+  return { reason: 'MigrationFailed', message }
 }
 
 /** Where the tenant stands after the steps: as the database says, and while it does not answer, as was last known. */
@@ -150,7 +155,7 @@ export function homeOf(
   if (!stands && (refused !== undefined || failed !== undefined)) return homeInStatus(tenant)
   const { isolation } = tenant.spec
   const { database, schema, role } = record ?? physicalNames(isolation, shardNames(look.database), dataUid(tenant))
-  const schemaVersion = failed?.step.kind === 'migrate' ? version : Math.max(version, latest(migrations.tenant))
+  const schemaVersion = isolation === 'row' || failed?.step.kind === 'migrate' ? version : Math.max(version, latest(migrations.tenant))
   const epoch = epochOf(look.facts) + (adopted ? 1 : 0)
   return { shard, isolation: record?.isolation ?? isolation, database, schema, role, epoch, schemaVersion }
 }

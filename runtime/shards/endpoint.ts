@@ -13,7 +13,7 @@ export type SessionSettings = {
   interactive: number
   /** Connections to tenants' own databases, of all tenants of a Shard together. */
   databases: number
-  /** Statements each connection keeps prepared. */
+  /** Statements each connection keeps prepared; 0: behind a pooler, where what a connection is told is lost with the transaction. */
   prepared: number
   connectTimeout: number
   /** Postgres ends a statement after this; less than the deadline, so that one slow statement does not cost the connection. */
@@ -50,7 +50,6 @@ export function sameLogin(a: Login, b: Login): boolean {
 
 /** pg's configuration of one connection. With `verify-full` the chain and the host name are checked. */
 export function clientConfig({ endpoint, credentials }: Login, settings: SessionSettings): ClientConfig {
-  const { statementMs, lockMs, idleInTransactionMs } = limitsWithin(settings)
   return {
     host: endpoint.host,
     port: endpoint.port,
@@ -60,12 +59,16 @@ export function clientConfig({ endpoint, credentials }: Login, settings: Session
     ssl: tls(endpoint, credentials),
     application_name: 'tenantry-runtime',
     connectionTimeoutMillis: settings.connectTimeout,
-    statement_timeout: statementMs,
-    lock_timeout: lockMs,
-    idle_in_transaction_session_timeout: idleInTransactionMs,
+    // A pooler refuses them; there the login's own hold, which the operator has set.
+    ...(settings.prepared === 0 ? {} : timeouts(settings)),
     keepAlive: true,
     types,
   }
+}
+
+function timeouts(settings: SessionSettings): ClientConfig {
+  const { statementMs, lockMs, idleInTransactionMs } = limitsWithin(settings)
+  return { statement_timeout: statementMs, lock_timeout: lockMs, idle_in_transaction_session_timeout: idleInTransactionMs }
 }
 
 function tls(endpoint: ShardEndpoint, credentials: Credentials): ClientConfig['ssl'] {

@@ -1,25 +1,26 @@
 import { LRUCache } from 'lru-cache'
 
 /**
- * The statements that one connection keeps prepared, least recently used out first. Names on the server are never used
+ * The statements that one connection keeps prepared, least recently used out first; at most 0: none, each is parsed when it is sent. Names on the server are never used
  * twice, so that a statement whose fate is unknown, since its bundle failed, is closed and prepared again under a new one.
  */
 export class PreparedStatements {
-  readonly #names: LRUCache<string, string>
+  readonly #names: LRUCache<string, string> | undefined
   #closing: string[] = []
   #count = 0
 
   constructor(max: number) {
-    this.#names = new LRUCache({ max, dispose: (name) => this.#closing.push(name) })
+    this.#names = max === 0 ? undefined : new LRUCache({ max, dispose: (name) => this.#closing.push(name) })
   }
 
   /** The server's name of the statement under `key`, if it was prepared. */
   find(key: string): string | undefined {
-    return this.#names.get(key)
+    return this.#names?.get(key)
   }
 
   /** A name for a statement about to be prepared. */
   add(key: string): string {
+    if (this.#names === undefined) return ''
     this.#count += 1
     const name = `s${this.#count}`
     this.#names.set(key, name)
@@ -28,7 +29,7 @@ export class PreparedStatements {
 
   /** The statement may be unknown to the server: it will be closed and, when next needed, prepared anew. */
   forget(key: string): void {
-    this.#names.delete(key)
+    this.#names?.delete(key)
   }
 
   /** Names to close on the server now; if that fails, hand them back to `closeLater`. */

@@ -46,6 +46,18 @@ describe('a key decides, host and header narrow', () => {
     expect(ask({ keyHash: acmeKey, host })).toEqual({ kind })
   })
 
+  test("OP-26: a tenant that lists another's name under the base domain takes nothing from it", () => {
+    const thief = buildRoute({
+      id: 'thief',
+      hosts: ['acme.tenantry.test', 'free.tenantry.test'],
+      keys: [{ name: 'web', sha256: 'c'.repeat(64) }],
+    })
+    const crowded = buildTable([{ version: 1, shards: {}, tenants: [thief, acme] }], new Map(), new Map())
+    expect(ask({ keyHash: acmeKey, host: 'acme.tenantry.test' }, crowded)).toEqual(accepted)
+    expect(ask({ keyHash: thief.keys[0]?.sha256, host: 'acme.tenantry.test' }, crowded)).toEqual({ kind: 'conflict' })
+    expect(ask({ keyHash: thief.keys[0]?.sha256, host: 'free.tenantry.test' }, crowded)).toMatchObject({ kind: 'tenant', route: thief })
+  })
+
   test('TI-03: a name that only ends like the base domain names nobody', () => {
     expect(ask({ keyHash: acmeKey, host: 'globextenantry.test' })).toEqual(accepted)
   })

@@ -60,9 +60,9 @@ function namedBy(host: string | undefined, directory: Directory, baseDomain: str
   if (host === undefined) return 'nobody'
   const name = normalizeHost(host)
   const listed = directory.byHost.get(name)
-  if (listed !== undefined) return listed
-  if (!name.endsWith(`.${baseDomain}`)) return 'nobody'
-  return directory.byId.get(name.slice(0, -baseDomain.length - 1)) ?? 'unknown'
+  if (!name.endsWith(`.${baseDomain}`)) return listed ?? 'nobody'
+  // Before what is listed: no tenant takes another's own name away by listing it.
+  return directory.byId.get(name.slice(0, -baseDomain.length - 1)) ?? listed ?? 'unknown'
 }
 
 /** A `Host` header as a name: lower case, without port and trailing dot. */

@@ -7,8 +7,12 @@ export type Seen = {
   failed: string[]
 }
 
-/** Some hundred requests a second to one runtime as one tenant, until stopped: three reads of the list, then a new task, over and over. */
-export function startTraffic(url: string, token: string, callers = 8): { seen: Seen; stop: () => Promise<number> } {
+/** Some hundred requests a second, or fewer with longer pauses, to one runtime as one tenant, until stopped: three reads of the list, then a new task, over and over. */
+export function startTraffic(
+  url: string,
+  token: string,
+  { callers = 8, pauseMs = 5 }: { callers?: number; pauseMs?: number } = {},
+): { seen: Seen; stop: () => Promise<number> } {
   const seen: Seen = { answered: 0, failed: [] }
   const begun = performance.now()
   let running = true
@@ -28,7 +32,7 @@ export function startTraffic(url: string, token: string, callers = 8): { seen: S
   const call = async () => {
     for (let number = 0; running; number += 1) {
       await ask(number)
-      await pause(5)
+      await pause(pauseMs)
     }
   }
   const calls = Array.from({ length: callers }, call)

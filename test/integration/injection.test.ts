@@ -4,6 +4,7 @@ import type { Isolation } from '../../crds/tenant.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
 import { attempt, type Line, lineOn, logIn } from '../builders/attacker.ts'
 import { createDatabase, ISOLATIONS, type TestDatabase } from '../builders/database.ts'
+import { printFigure } from '../builders/figure.ts'
 import { connectAsSuperuser } from '../builders/provision.ts'
 import { busOn, command, sessionOn } from '../builders/runtime.ts'
 
@@ -144,6 +145,29 @@ describe.for(ISOLATIONS)('isolation %s', (isolation) => {
     const [foreign, absent] = [await refusal(theirs.task), await refusal(missing)]
     expect({ code: foreign.code, message: foreign.message }).toEqual({ code: 'not-found', message: absent.message })
     await session.close()
+  })
+
+  test('PG-05: a foreign key to guess with cannot be made', async () => {
+    const [mine, theirs] = pair(isolation)
+    const { schema } = mine.tenant.route
+    const guesses = [
+      `CREATE TABLE "${schema}".guess (t uuid, i uuid, FOREIGN KEY (t, i) REFERENCES ${tasksOf(theirs)})`,
+      `CREATE TEMPORARY TABLE guess (t uuid, i uuid, FOREIGN KEY (t, i) REFERENCES ${tasksOf(theirs)})`,
+      `ALTER TABLE "${schema}".checkpoints ADD FOREIGN KEY (tenant_id, position) REFERENCES ${tasksOf(theirs)}`,
+    ]
+    for (const guess of guesses) expect((await attempt(mine.line, mine.tenant, [guess])).refused).toMatch(/denied|must be owner/)
+  })
+
+  test('PG-05: EXPLAIN in injected SQL counts the rows of others in shared tables, as the README says, and shows none', async () => {
+    const [mine, theirs] = pair(isolation)
+    const ways = ['indexscan = off', 'indexonlyscan = off', 'bitmapscan = off', 'seqscan = on'].map((way) => `SET LOCAL enable_${way}`)
+    // With its database: the schema is called the same in each.
+    const explain = `EXPLAIN (ANALYZE, VERBOSE, FORMAT JSON) SELECT title FROM "${theirs.tenant.route.database}".${tasksOf(theirs)}`
+    const { refused, text } = await attempt(mine.line, mine.tenant, [...ways, explain])
+    expect(text).not.toContain(theirs.secret)
+    const removed = Number(/"Rows Removed by Filter":(\d+)/.exec(text)?.[1] ?? 0)
+    expect({ refused: refused !== undefined, counted: removed > 0 }).toEqual({ refused: isolation !== 'row', counted: isolation === 'row' })
+    printFigure(`PG-05: isolation ${isolation}: told by EXPLAIN of others: ${removed > 0 ? 'how many rows there are' : 'nothing'}`)
   })
 
   test('PG-05: what the database says stays out of what a caller is told', async () => {

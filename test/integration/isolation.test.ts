@@ -1,9 +1,12 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { TenantryError } from '../../runtime/errors.ts'
+import type { SessionSettings } from '../../runtime/shards/endpoint.ts'
 import type { Session } from '../../runtime/shards/session.ts'
 import type { Statement, Value } from '../../runtime/shards/statement.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
 import { createDatabase, ISOLATIONS, type TestDatabase } from '../builders/database.ts'
+import { printFigure } from '../builders/figure.ts'
+import { type PgBouncer, startPgBouncer } from '../builders/pgbouncer.ts'
 import { sessionOn } from '../builders/runtime.ts'
 
 const sql = (text: string, ...values: Value[]): Statement => ({ name: text, text: (schema) => text.replaceAll('@', schema), values })
@@ -20,9 +23,11 @@ const addTask = (tenant: TenantContext) =>
 let database: TestDatabase
 let acme: TenantContext
 let globex: TenantContext
+/** What the way to the database asks of every session. */
+let settings: Partial<SessionSettings> = {}
 
-async function using<T>(settings: Parameters<typeof sessionOn>[1], work: (session: Session) => Promise<T>): Promise<T> {
-  const session = sessionOn(database, settings)
+async function using<T>(wanted: Partial<SessionSettings>, work: (session: Session) => Promise<T>): Promise<T> {
+  const session = sessionOn(database, { ...wanted, ...settings })
   try {
     return await work(session)
   } finally {
@@ -86,107 +91,142 @@ describe.for(ISOLATIONS)('isolation %s', (isolation) => {
       }))
   })
 
-  describe('PG-07: nothing leaks from one use of a connection to the next', () => {
-    const one = { pipelined: 1, interactive: 1 }
-    const BROKEN = [
-      sql('SELECT 1 / 0'),
-      sql('SELECT no_such_column FROM @tasks'),
-      sql('no sql at all'),
-      sql("SELECT set_config('search_path', 'pg_catalog', true), 1 / 0"),
-      sql('SELECT $1::int', 'not a number'),
-      sql('INSERT INTO @tasks (tenant_id) VALUES (NULL)'),
-    ]
+  describe('PG-07: nothing leaks from one use of a connection to the next', reuseConnections)
+})
 
-    test('PG-07: two tenants on one connection, with errors at every place of a bundle', () =>
-      using(one, async (session) => {
-        for (const broken of BROKEN) {
-          for (const at of [0, 1, 2]) {
-            const statements = [addTask(acme), addTask(acme)].toSpliced(at, 0, broken)
-            const before = await session.read(acme, COUNT)
-            const [refused, theirs, poll] = await Promise.all([
-              codeOf(session.bundle(acme, statements)),
-              session.read(globex, WHO),
-              session.poll('shard-a', WHO),
-            ])
-            expect(refused).not.toBe('no error')
-            expect(theirs).toEqual([{ role: globex.route.role, path: '""', tenant: globex.uid }])
-            expect(poll).toMatchObject([{ role: database.credentials.username, path: '""' }])
-            expect(['', null]).toContain(poll[0]?.tenant)
-            expect(await session.read(acme, COUNT)).toEqual(before)
+/** What must hold of connections that are used over and over, by tenants acme and globex. */
+function reuseConnections(): void {
+  const one = { pipelined: 1, interactive: 1 }
+  const BROKEN = [
+    sql('SELECT 1 / 0'),
+    sql('SELECT no_such_column FROM @tasks'),
+    sql('no sql at all'),
+    sql("SELECT set_config('search_path', 'pg_catalog', true), 1 / 0"),
+    sql('SELECT $1::int', 'not a number'),
+    sql('INSERT INTO @tasks (tenant_id) VALUES (NULL)'),
+  ]
+
+  test('PG-07: two tenants on one connection, with errors at every place of a bundle', () =>
+    using(one, async (session) => {
+      for (const broken of BROKEN) {
+        for (const at of [0, 1, 2]) {
+          const statements = [addTask(acme), addTask(acme)].toSpliced(at, 0, broken)
+          const before = await session.read(acme, COUNT)
+          const [refused, theirs, poll] = await Promise.all([
+            codeOf(session.bundle(acme, statements)),
+            session.read(globex, WHO),
+            session.poll('shard-a', WHO),
+          ])
+          expect(refused).not.toBe('no error')
+          expect(theirs).toEqual([{ role: globex.route.role, path: '""', tenant: globex.uid }])
+          expect(poll).toMatchObject([{ role: database.credentials.username, path: '""' }])
+          expect(['', null]).toContain(poll[0]?.tenant)
+          expect(await session.read(acme, COUNT)).toEqual(before)
+        }
+      }
+    }))
+
+  test('PG-07: a transaction that throws at any await leaves nothing behind', () =>
+    using(one, async (session) => {
+      const before = await session.read(acme, COUNT)
+      for (const failAt of [0, 1, 2, 3]) {
+        const work = session.transaction(acme, async (run) => {
+          for (const step of [0, 1, 2, 3]) {
+            if (step === failAt) throw new Error(`at step ${step}`)
+            await run(addTask(acme))
           }
-        }
-      }))
-
-    test('PG-07: a transaction that throws at any await leaves nothing behind', () =>
-      using(one, async (session) => {
-        const before = await session.read(acme, COUNT)
-        for (const failAt of [0, 1, 2, 3]) {
-          const work = session.transaction(acme, async (run) => {
-            for (const step of [0, 1, 2, 3]) {
-              if (step === failAt) throw new Error(`at step ${step}`)
-              await run(addTask(acme))
-            }
-          })
-          await expect(work).rejects.toThrow(`at step ${failAt}`)
-          expect(await session.transaction(globex, (run) => run(WHO))).toEqual([
-            { role: globex.route.role, path: '""', tenant: globex.uid },
-          ])
-        }
-        for (const broken of BROKEN) {
-          expect(await codeOf(session.transaction(acme, (run) => run(broken)))).not.toBe('no error')
-          expect(await session.transaction(globex, (run) => run(WHO))).toEqual([
-            { role: globex.route.role, path: '""', tenant: globex.uid },
-          ])
-        }
-        expect(await session.read(acme, COUNT)).toEqual(before)
-      }))
-
-    test('a transaction sends several statements at once and gives the rows of the last', () =>
-      using(one, async (session) => {
-        const last = await session.transaction(acme, (run) =>
-          run(addTask(acme), sql('UPDATE @tasks SET version = 2'), sql('SELECT min(version) FROM @tasks')),
-        )
-        expect(last).toEqual([{ min: 2 }])
-        expect(await session.read(acme, sql('SELECT min(version) FROM @tasks'))).toEqual([{ min: 2 }])
-      }))
-
-    test('PG-07: a transaction cannot be used when it is over', () =>
-      using(one, async (session) => {
-        let escaped: ((statement: Statement) => Promise<unknown>) | undefined
-        await session.transaction(acme, async (run) => {
-          escaped = run
-          await run(WHO)
         })
-        await session.transaction(globex, async (run) => {
-          await expect(escaped?.(WHO)).rejects.toThrow('over')
-          expect(await run(WHO)).toEqual([{ role: globex.route.role, path: '""', tenant: globex.uid }])
-        })
-      }))
+        await expect(work).rejects.toThrow(`at step ${failAt}`)
+        expect(await session.transaction(globex, (run) => run(WHO))).toEqual([{ role: globex.route.role, path: '""', tenant: globex.uid }])
+      }
+      for (const broken of BROKEN) {
+        expect(await codeOf(session.transaction(acme, (run) => run(broken)))).not.toBe('no error')
+        expect(await session.transaction(globex, (run) => run(WHO))).toEqual([{ role: globex.route.role, path: '""', tenant: globex.uid }])
+      }
+      expect(await session.read(acme, COUNT)).toEqual(before)
+    }))
 
-    test('PG-07: callers that go away mid-flight disturb nobody', () =>
-      using(one, async (session) => {
-        const work = Array.from({ length: 200 }, async (_, index) => {
-          const controller = new AbortController()
-          const tenant = index % 2 === 0 ? acme : globex
-          const reading = session.read(tenant, WHO, controller.signal)
-          if (index % 3 === 0) controller.abort(new Error('gone'))
-          const result = await reading.catch((error: Error) => error.message)
-          return result === 'gone' || JSON.stringify(result).includes(tenant.uid)
-        })
-        expect(await Promise.all(work)).not.toContain(false)
-      }))
+  test('a transaction sends several statements at once and gives the rows of the last', () =>
+    using(one, async (session) => {
+      const last = await session.transaction(acme, (run) =>
+        run(addTask(acme), sql('UPDATE @tasks SET version = 2'), sql('SELECT min(version) FROM @tasks')),
+      )
+      expect(last).toEqual([{ min: 2 }])
+      expect(await session.read(acme, sql('SELECT min(version) FROM @tasks'))).toEqual([{ min: 2 }])
+    }))
 
-    test('PG-07: statements thrown out of the cache and names in flight stay right', () =>
-      using({ ...one, prepared: 3 }, async (session) => {
-        const work = Array.from({ length: 300 }, async (_, index) => {
-          const tenant = index % 2 === 0 ? acme : globex
-          const text = `SELECT ${index % 11} AS number, current_setting('app.tenant_id') AS tenant FROM @tasks ${index % 7 === 0 ? 'WHERE 1 / 0 = 1' : ''} LIMIT 1`
-          const [row] = await session.read(tenant, sql(text)).catch(() => [undefined])
-          return row === undefined || (row.tenant === tenant.uid && row.number === index % 11)
-        })
-        await session.read(globex, addTask(globex))
-        expect(await Promise.all(work)).not.toContain(false)
-      }))
+  test('PG-07: a transaction cannot be used when it is over', () =>
+    using(one, async (session) => {
+      let escaped: ((statement: Statement) => Promise<unknown>) | undefined
+      await session.transaction(acme, async (run) => {
+        escaped = run
+        await run(WHO)
+      })
+      await session.transaction(globex, async (run) => {
+        await expect(escaped?.(WHO)).rejects.toThrow('over')
+        expect(await run(WHO)).toEqual([{ role: globex.route.role, path: '""', tenant: globex.uid }])
+      })
+    }))
+
+  test('PG-07: callers that go away mid-flight disturb nobody', () =>
+    using(one, async (session) => {
+      const work = Array.from({ length: 200 }, async (_, index) => {
+        const controller = new AbortController()
+        const tenant = index % 2 === 0 ? acme : globex
+        const reading = session.read(tenant, WHO, controller.signal)
+        if (index % 3 === 0) controller.abort(new Error('gone'))
+        const result = await reading.catch((error: Error) => error.message)
+        return result === 'gone' || JSON.stringify(result).includes(tenant.uid)
+      })
+      expect(await Promise.all(work)).not.toContain(false)
+    }))
+
+  test('PG-07: statements thrown out of the cache and names in flight stay right', () =>
+    using({ ...one, prepared: 3 }, async (session) => {
+      const work = Array.from({ length: 300 }, async (_, index) => {
+        const tenant = index % 2 === 0 ? acme : globex
+        const text = `SELECT ${index % 11} AS number, current_setting('app.tenant_id') AS tenant FROM @tasks ${index % 7 === 0 ? 'WHERE 1 / 0 = 1' : ''} LIMIT 1`
+        const [row] = await session.read(tenant, sql(text)).catch(() => [undefined])
+        return row === undefined || (row.tenant === tenant.uid && row.number === index % 11)
+      })
+      await session.read(globex, addTask(globex))
+      expect(await Promise.all(work)).not.toContain(false)
+    }))
+}
+
+describe.for(['row', 'schema'] as const)('PG-07: behind PgBouncer in transaction mode, isolation %s', (isolation) => {
+  let direct: TestDatabase
+  let bouncer: PgBouncer
+  beforeAll(async () => {
+    direct = await createDatabase(inject('postgres'))
+    bouncer = await startPgBouncer(direct.endpoint, direct.credentials)
+    database = { ...direct, endpoint: { ...direct.endpoint, host: bouncer.host, port: bouncer.port } }
+    acme = await direct.tenant('acme', isolation)
+    globex = await direct.tenant('globex', isolation)
+    settings = { prepared: 0 }
+  })
+  afterAll(async () => {
+    settings = {}
+    await bouncer?.stop()
+    await direct?.drop()
+  })
+
+  reuseConnections()
+
+  test('PG-07: the tenants of many sessions share one server connection, and none is shown another', async () => {
+    const sessions = Array.from({ length: 8 }, () => sessionOn(database, { ...settings, pipelined: 2, interactive: 1 }))
+    const work = sessions.flatMap((session, index) =>
+      Array.from({ length: 50 }, async (_, round) => {
+        const tenant = (index + round) % 2 === 0 ? acme : globex
+        const rows = round % 5 === 0 ? await session.transaction(tenant, (run) => run(WHO)) : await session.read(tenant, WHO)
+        return rows.length === 1 && rows[0]?.tenant === tenant.uid && rows[0].role === tenant.route.role
+      }),
+    )
+    expect(await Promise.all(work)).not.toContain(false)
+    const backends = await direct.admin.query('SELECT FROM pg_stat_activity WHERE usename = $1', [direct.credentials.username])
+    expect(backends.rows).toHaveLength(1)
+    await Promise.all(sessions.map((session) => session.close()))
+    printFigure(`PG-07: ${work.length} uses by two tenants behind ${bouncer.version}, isolation ${isolation}, leaks 0`)
   })
 })
 
