@@ -124,7 +124,7 @@ test.for(CASES)(TITLE, { timeout: ALL ? 400_000 : 90_000 }, async ({ isolation, 
   for (const cut of cuts) {
     const after = await crash(isolation, operation, cut)
     const found = { state: await stateOf(after), complaints: complaints() }
-    expect.soft(found, `killed: ${cut.how} write ${cut.at}`).toEqual({ state, complaints: [] })
+    expect(found, `killed: ${cut.how} write ${cut.at}`).toEqual({ state, complaints: [] })
     subjects.push(after)
     tally.passed += 1
   }

@@ -117,7 +117,7 @@ test.for(CASES)('OP-03: the backend ends while a statement runs: $isolation: $wh
     // Databases are copied and removed outside of transactions, and it takes a while.
     for (const afterMs of /^(CREATE|DROP) DATABASE/.test(text) ? [0, 15] : [0]) {
       const subject = await run(isolation, operation, { at: index + 1, afterMs })
-      expect.soft(await stateOf(subject), `${afterMs} ms into ${text.slice(0, 200)}`).toEqual(state)
+      expect(await stateOf(subject), `${afterMs} ms into ${text.slice(0, 200)}`).toEqual(state)
       subjects.push(subject)
       points += 1
     }
@@ -145,7 +145,7 @@ test.for(INSIDE)('OP-03: the backend ends after each DDL command of a transactio
   for (let at = 1; at <= commands; at += 1) {
     await cutAt(counted, at)
     const subject = await run(isolation, operation)
-    expect.soft(await stateOf(subject), `after command ${at}`).toEqual(state)
+    expect(await stateOf(subject), `after command ${at}`).toEqual(state)
     subjects.push(subject)
   }
   await cutAt(counted, 0)
