@@ -1,6 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import { TENANT_FINALIZER } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
+import { isStatus } from '../kubernetes/api-error.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { type ObjectMeta, SECRETS, TENANTS } from '../kubernetes/object.ts'
 import { buildRoute, type Home } from '../routing/build.ts'
@@ -185,10 +186,15 @@ async function claim(client: Client, metadata: ObjectMeta, annotations: Record<s
   return (await client.patch(TENANTS, namespace, name, { metadata: change }, { signal })).metadata
 }
 
+/** A view from before the last finalizer was dropped may ask once more: that the Tenant is gone is what was wanted. */
 async function dropFinalizer(client: Client, { metadata }: Tenant, signal: AbortSignal): Promise<void> {
   const { name, namespace, uid, resourceVersion, finalizers = [] } = metadata
   const change = { uid, resourceVersion, finalizers: finalizers.filter((finalizer) => finalizer !== TENANT_FINALIZER) }
-  await client.patch(TENANTS, namespace, name, { metadata: change }, { signal })
+  try {
+    await client.patch(TENANTS, namespace, name, { metadata: change }, { signal })
+  } catch (error) {
+    if (!isStatus(error, 404)) throw error
+  }
 }
 
 async function applyKeys(

@@ -1,5 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { inject } from 'vitest'
 import { kubectl } from './cluster.ts'
@@ -27,6 +29,8 @@ export async function startOperator(namespace: string, environment: Record<strin
   const child = spawn(process.execPath, ['operator/main.ts'], {
     env: {
       PATH: process.env.PATH,
+      // Half of a start is compiling.
+      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(tmpdir(), 'tenantry-compile-cache'),
       KUBECONFIG: inject('kubernetes').kubeconfig,
       TENANTRY_NAMESPACE: namespace,
       TENANTRY_METRICS_PORT: '0',

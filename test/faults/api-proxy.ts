@@ -18,6 +18,8 @@ export type Fault =
   | { kind: 'answer'; status: number; retryAfterSeconds?: number }
   /** The API server executes the call; the client sees a reset instead of the answer. */
   | { kind: 'lose-answer' }
+  /** The API server executes the call; the client waits for the answer for ever. The call has its `status` once it was executed. */
+  | { kind: 'hold-answer' }
   /** The connection is reset before anything is passed on. */
   | { kind: 'reset' }
   /** The connection stays open and says nothing, ever. */
@@ -96,6 +98,7 @@ export async function startApiProxy(kubeconfig: string): Promise<ApiProxy> {
     const incoming = await forward(upstream, call, request.headers, body)
     call.status = incoming.statusCode ?? 0
     if (fault?.kind === 'lose-answer') return lose(incoming, request)
+    if (fault?.kind === 'hold-answer') return void incoming.resume()
     pass(call, incoming, response)
   }
 

@@ -1,4 +1,4 @@
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 
 /** A proxy that knows nothing of what it carries: for servers that speak no HTTP, and for what happens below TLS. */
 export type TcpProxy = {
@@ -45,8 +45,7 @@ export async function startTcpProxy(to: { host: string; port: number }): Promise
   }
 
   return {
-    host: HOST,
-    port: portOf(server.address()),
+    ...addressOf(server),
     connections: () => near.size,
     opened: () => opened,
     reset,
@@ -83,7 +82,9 @@ function join(near: Socket, far: Socket): void {
   })
 }
 
-function portOf(address: AddressInfo | string | null): number {
+/** Where a proxy listens. */
+export function addressOf(server: Server): { host: string; port: number } {
+  const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('the proxy listens on no port')
-  return address.port
+  return { host: HOST, port: address.port }
 }

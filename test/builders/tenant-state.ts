@@ -1,0 +1,60 @@
+import { createHash } from 'node:crypto'
+import pg from 'pg'
+import { inject } from 'vitest'
+import { bucketDocument, bucketOf, CREDENTIALS_SECRET, parseRouting } from '../../config/routing.ts'
+import type { Client } from '../../operator/kubernetes/client.ts'
+import { CONFIG_MAPS, SECRETS, TENANTS } from '../../operator/kubernetes/object.ts'
+import { tenantName } from '../../operator/postgres/names.ts'
+import { loginIn } from '../../operator/routing/credentials.ts'
+import { dumpCatalog } from './catalog-dump.ts'
+
+/** Who is looked at, and where: the database is the Shard's. */
+export type Subject = { client: Client; namespace: string; database: string; uid: string; name: string }
+
+/** All there is of a tenant: object, Secrets, route, login and catalog, without names and times: two tenants of one kind differ in nothing. */
+export async function stateOf(subject: Subject): Promise<unknown> {
+  const { uid, name } = subject
+  const parts = { tenant: await objectOf(subject), ...(await accessOf(subject)), catalog: await dumpCatalog(subject.database, subject) }
+  const text = JSON.stringify(parts)
+    .replaceAll(tenantName(uid), '<own>')
+    .replaceAll(uid, '<uid>')
+    .replaceAll(name, '<name>')
+    .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, '<time>')
+  return JSON.parse(text)
+}
+
+async function objectOf({ client, namespace, name, uid }: Subject): Promise<unknown> {
+  const tenant = await client.get(TENANTS, namespace, name)
+  if (tenant?.metadata.uid !== uid) return 'gone'
+  const { spec, status, metadata } = tenant
+  return { spec, status, finalizers: metadata.finalizers, annotations: metadata.annotations }
+}
+
+/** The keys' Secrets, the route with the Secret of each hash, and what the server says to the login. */
+async function accessOf({ client, namespace, uid }: Subject): Promise<Record<string, unknown>> {
+  const { items } = await client.list(SECRETS, namespace, { labelSelector: `tenantry.dev/tenant-uid=${uid}` })
+  const hashes = new Map(items.map(({ metadata, data }) => [sha256(data?.token ?? ''), metadata.name]))
+  const document = await client.get(CONFIG_MAPS, namespace, bucketDocument(bucketOf(uid)))
+  const parsed = parseRouting(document?.data?.['routing.yaml'] ?? '')
+  const routes = parsed.ok ? parsed.value.tenants.filter((route) => route.uid === uid) : parsed.faults
+  const login = loginIn(await client.get(SECRETS, namespace, CREDENTIALS_SECRET), tenantName(uid))
+  return {
+    secrets: items.map(({ metadata: { name, labels, ownerReferences } }) => ({ name, labels, ownerReferences })),
+    routes: JSON.parse(JSON.stringify(routes), (key, value) => (key === 'sha256' ? (hashes.get(value) ?? 'of no Secret') : value)),
+    login: login === undefined ? 'none' : await knock(tenantName(uid), login),
+  }
+}
+
+async function knock(database: string, { username: user, password }: { username: string; password: string }): Promise<string> {
+  const { host, port } = inject('postgres')
+  const client = new pg.Client({ host, port, database, user, password })
+  client.on('error', () => {})
+  return client
+    .connect()
+    .then(() => 'let in', String)
+    .finally(() => client.end())
+}
+
+function sha256(base64: string): string {
+  return createHash('sha256').update(Buffer.from(base64, 'base64')).digest('hex')
+}
