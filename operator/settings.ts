@@ -29,6 +29,10 @@ const schema = z.object({
   TENANTRY_WORKERS: count.max(64).default(8).describe('Tenants worked on at once, for each Shard'),
   TENANTRY_CONNECTIONS_PER_SHARD: count.max(64).default(4).describe('connections with the admin login to each Shard'),
   TENANTRY_RESYNC_SECONDS: count.max(86_400).default(600).describe('how often everything is looked at without a change'),
+  TENANTRY_USAGE_SECONDS: count
+    .max(86_400)
+    .default(600)
+    .describe('how often tasks and storage of each Tenant are counted for its status, give or take a tenth'),
   TENANTRY_ON_BREACH: z
     .enum(['repair', 'suspend'])
     .default('repair')
@@ -47,6 +51,7 @@ export type Settings = {
   workers: number
   connectionsPerShard: number
   resyncMs: number
+  usageMs: number
   onBreach: 'repair' | 'suspend'
   logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
 }
@@ -83,6 +88,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     workers: values.TENANTRY_WORKERS,
     connectionsPerShard: values.TENANTRY_CONNECTIONS_PER_SHARD,
     resyncMs: values.TENANTRY_RESYNC_SECONDS * 1000,
+    usageMs: values.TENANTRY_USAGE_SECONDS * 1000,
     onBreach: values.TENANTRY_ON_BREACH,
     logLevel: values.TENANTRY_LOG_LEVEL,
   }

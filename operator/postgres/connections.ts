@@ -59,12 +59,13 @@ export class Connections {
   }
 
   /** The Shard's database for a Tenant's pass; undefined until the Shard's own pass has found it well once in this process. */
-  database(shard: string): Pick<Database, 'query' | 'run'> | undefined {
+  database(shard: string): Pick<Database, 'query' | 'run' | 'lastRows'> | undefined {
     const entry = this.#entries.get(shard)
     if (entry === undefined) return undefined
     return {
       query: (text, values) => this.#guard(shard, entry, () => entry.database.query(text, values)),
       run: (text) => this.#guard(shard, entry, () => entry.database.run(text)),
+      lastRows: (text) => this.#guard(shard, entry, () => entry.database.lastRows(text)),
     }
   }
 
