@@ -18,6 +18,7 @@ import { tenantName } from './postgres/names.ts'
 import { createLogins, loginIn } from './routing/credentials.ts'
 import { RoutingPublisher } from './routing/publish.ts'
 import { describeSettings, readSettings, type Settings, SettingsError } from './settings.ts'
+import { sharersOf } from './shard/budget.ts'
 import type { Shard } from './shard/observe.ts'
 import { reconcileShard } from './shard/reconcile.ts'
 import type { Tenant } from './tenant/home.ts'
@@ -210,6 +211,7 @@ async function startWork(
             ...shared,
             isBusy: occupancy.isBusy,
             shard: shards.get,
+            sharers: sharersOf(settings),
             countTenants: (shard) => occupancy.count().get(shard) ?? 0,
           },
           name,

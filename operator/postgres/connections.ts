@@ -14,7 +14,7 @@ type Entry = {
 type Login = { username: string; password: string }
 
 /** Connections with the runtime's login to each Shard, to try what it can reach. */
-const PROBES = 2
+export const PROBES = 2
 
 /**
  * The way from Tenants to the Shards' databases: a small pool for each Shard, opened by the Shard's pass. When one statement finds the

@@ -14,6 +14,7 @@ const database = {
   foreignRoles: [],
   granted: true,
   version: 1,
+  used: 0,
   rowsVersion: 1,
   rowsSecure: true,
   neighboursVersion: 1,
