@@ -73,6 +73,8 @@ export async function startTcpProxy(to: { host: string; port: number }): Promise
 function join(near: Socket, far: Socket): void {
   far.on('error', () => near.destroy())
   near.once('close', () => far.destroy())
+  // What a pipe read for an end that is gone is read by nobody: the last of it, and that it was the last, would never be heard.
+  far.once('close', () => near.resume())
   near.pipe(far)
   far.pipe(near)
   near.once('swallow', () => {
