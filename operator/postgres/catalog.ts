@@ -121,7 +121,7 @@ async function highest(database: Reader, text: string): Promise<number> {
 
 // Whoever makes a role is a member of it: that does not make a tenant's login of the admin's.
 const TENANT_LOGINS = `SELECT t.rolname FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid JOIN pg_catalog.pg_roles t ON t.oid = m.member
-  WHERE g.rolname = $2 AND t.rolcanlogin AND t.oid <> me.oid`
+  WHERE g.rolname = $2 AND t.rolcanlogin AND t.rolname <> current_user`
 
 const DATABASE_FACTS = `
   SELECT pg_catalog.pg_get_userbyid(d.datdba) = current_user AS owned,
