@@ -14,23 +14,20 @@ export class PlacedClient extends Client {
 
   override connect(): Promise<Client>
   override connect(done: Done): void
-  // A pool calls back, and takes what it is given first for an error.
   override connect(done?: Done): Promise<Client> | undefined {
-    const entered = this.#enter()
-    if (done === undefined) return entered
-    const tell = done as (error?: unknown) => void
-    entered.then(() => tell(), tell)
+    if (done === undefined) return new Promise((resolve, reject) => this.#enter((error) => (error ? reject(error) : resolve(this))))
+    // A pool takes what it is given first for an error, and from then on hears of the connection's own.
+    this.#enter(done as (error?: unknown) => void)
     return undefined
   }
 
-  async #enter(): Promise<Client> {
-    const leave = await this.#take()
-    this.once('end', leave)
-    try {
-      return await super.connect()
-    } catch (error) {
-      leave()
-      throw error
-    }
+  #enter(done: (error?: unknown) => void): void {
+    this.#take().then((leave) => {
+      this.once('end', leave)
+      super.connect((error: Error) => {
+        if (error) leave()
+        done(error)
+      })
+    }, done)
   }
 }
