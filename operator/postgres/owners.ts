@@ -1,5 +1,5 @@
 import { escapeLiteral as text } from 'pg'
-import { lockTenant } from './statements.ts'
+import { block, lockTenant } from './statements.ts'
 
 /** The Tenant that is to have data from now on, and the epoch that the data was kept with. */
 export type Adoption = { owner: string; namespace: string; name: string; epoch: number }
@@ -7,12 +7,10 @@ export type Adoption = { owner: string; namespace: string; name: string; epoch: 
 /** Gives data that is only kept to another Tenant, and shuts out who still knows its former epoch. Of two that want it the second fails. */
 export function adoptRecord(uid: string, { owner, namespace, name, epoch }: Adoption): string {
   return `${lockTenant(uid)}
-DO $$ BEGIN
-  UPDATE tenantry.tenants
+${block(`UPDATE tenantry.tenants
      SET owner = ${text(owner)}, namespace = ${text(namespace)}, name = ${text(name)}, epoch = ${epoch + 1}, retained_at = NULL
    WHERE uid = ${text(uid)} AND epoch = ${epoch} AND retained_at IS NOT NULL;
-  IF NOT FOUND THEN RAISE 'the data is in use' USING ERRCODE = 'object_in_use'; END IF;
-END $$;
+  IF NOT FOUND THEN RAISE 'the data is in use' USING ERRCODE = 'object_in_use'; END IF;`)}
 ${raiseEpoch(uid, epoch)}`
 }
 
@@ -24,7 +22,7 @@ export function raiseEpoch(uid: string, epoch: number): string {
 /** Fails, and whatever comes after it in the same transaction, when the data belongs to another Tenant by now. */
 export function checkOwner(uid: string, owner: string): string {
   return `${lockTenant(uid)}
-DO $$ BEGIN IF EXISTS (SELECT FROM tenantry.tenants WHERE uid = ${text(uid)} AND coalesce(owner, uid) <> ${text(owner)}) THEN
+${block(`IF EXISTS (SELECT FROM tenantry.tenants WHERE uid = ${text(uid)} AND coalesce(owner, uid) <> ${text(owner)}) THEN
   RAISE 'the data belongs to another Tenant' USING ERRCODE = 'object_in_use';
-END IF; END $$;`
+END IF;`)}`
 }

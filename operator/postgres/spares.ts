@@ -3,7 +3,7 @@ import { escapeIdentifier as name, escapeLiteral as text } from 'pg'
 import type { Database } from './connect.ts'
 import { latest, type Migration } from './migrations.ts'
 import { type ShardNames, tenantName } from './names.ts'
-import { grantTenant, lockTenant, migrateSchema, type TenantIdentity } from './statements.ts'
+import { block, exists, grantTenant, lockTenant, migrateSchema, type TenantIdentity } from './statements.ts'
 
 /** A schema that stands ready for a tenant to come. `whole`: it and its role are there. */
 export type Spare = { name: string; version: number; whole: boolean }
@@ -24,16 +24,14 @@ ${createSchema(names, spare, migrations)}`
 
 /** Removes one, unless a tenant has taken it meanwhile. */
 export function dropSpare(spare: string): string {
-  return `DO $$ BEGIN
-  DELETE FROM tenantry.spares WHERE name = ${text(spare)};
+  return block(`DELETE FROM tenantry.spares WHERE name = ${text(spare)};
   IF NOT FOUND THEN RETURN; END IF;
   DROP SCHEMA IF EXISTS ${name(spare)} CASCADE;
-  IF to_regrole(${text(spare)}) IS NOT NULL THEN
+  IF ${exists(spare)} THEN
     GRANT ${name(spare)} TO CURRENT_USER WITH INHERIT TRUE, SET TRUE;
     DROP OWNED BY ${name(spare)} CASCADE;
     DROP ROLE ${name(spare)};
-  END IF;
-END $$;`
+  END IF;`)
 }
 
 /**
@@ -50,12 +48,12 @@ VALUES (${text(uid)}, ${text(installation)}, ${text(namespace)}, ${text(id)}, 's
 INSERT INTO tenantry.head (tenant, role, epoch) VALUES (${text(uid)}, ${text(physical)}, ${epoch});
 INSERT INTO tenantry.relayed (tenant, role) VALUES (${text(uid)}, ${text(physical)});
 INSERT INTO tenantry.migrations (tenant, version, name) VALUES ${marks.join(', ')};
-DO ${text(takeSpare(physical, latest(migrations), createSchema(names, physical, migrations)))};`
+${takeSpare(physical, latest(migrations), createSchema(names, physical, migrations))}`
 }
 
 function takeSpare(physical: string, version: number, otherwise: string): string {
-  return `DECLARE spare name; BEGIN
-  DELETE FROM tenantry.spares WHERE name = (
+  return block(
+    `DELETE FROM tenantry.spares WHERE name = (
     SELECT s.name FROM tenantry.spares s WHERE s.version = ${version} AND ${WHOLE} LIMIT 1 FOR UPDATE OF s SKIP LOCKED
   ) RETURNING name INTO spare;
   IF spare IS NULL THEN
@@ -63,8 +61,9 @@ function takeSpare(physical: string, version: number, otherwise: string): string
   ELSE
     EXECUTE format('ALTER ROLE %I RENAME TO %I', spare, ${text(physical)});
     EXECUTE format('ALTER SCHEMA %I RENAME TO %I', spare, ${text(physical)});
-  END IF;
-END`
+  END IF;`,
+    'spare name;',
+  )
 }
 
 // The grants last: they lock the group of all tenants until the commit, and others that are being made wait for that.

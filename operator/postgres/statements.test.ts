@@ -3,8 +3,10 @@ import { escapeIdentifier } from 'pg'
 import { describe, expect, test } from 'vitest'
 import * as databases from './databases.ts'
 import { physicalNames, shardNames, tenantName } from './names.ts'
+import { adoptRecord, checkOwner } from './owners.ts'
 import { repairWall } from './repair.ts'
 import * as rows from './rows.ts'
+import { dropSpare } from './spares.ts'
 import * as statements from './statements.ts'
 import { tryAll } from './walls.ts'
 
@@ -19,6 +21,10 @@ function builders(text: string): [string, string][] {
   return Object.entries({
     createDatabase: statements.createDatabase(names),
     markDatabase: statements.markDatabase(names, text, undefined),
+    markDatabaseAnew: statements.markDatabase(names, text, text),
+    dropSpare: dropSpare(text),
+    adoptRecord: adoptRecord(text, { owner: text, namespace: text, name: text, epoch: 1 }),
+    checkOwner: checkOwner(text, text),
     closeToPublic: statements.closeToPublic(names),
     createRoles: statements.createRoles(names, []),
     grantLogin: statements.grantLogin(names),
@@ -48,7 +54,12 @@ function builders(text: string): [string, string][] {
     retainDatabase: databases.retainDatabase(text, place),
     dropDatabase: databases.dropDatabase(place),
     repairWall: repairWall(place, text, true),
-    tryAll: tryAll(place, text, [{ name: text, kind: 'rows', sql: text }]),
+    tryAll: tryAll(
+      place,
+      text,
+      [{ name: text, kind: 'rows', sql: text }],
+      [{ whose: text, table: escapeIdentifier(text), role: text, uid: text }],
+    ),
     forgetDatabase: databases.forgetDatabase(text, place),
   })
 }

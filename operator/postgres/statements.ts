@@ -28,16 +28,16 @@ export function createDatabase({ database }: ShardNames): string {
 export function markDatabase({ database }: ShardNames, mark: string, before: string | undefined): string {
   const found = `shobj_description((SELECT oid FROM pg_database WHERE datname = current_database()), 'pg_database')`
   return `SELECT pg_advisory_xact_lock(hashtextextended('tenantry database', 0));
-DO $$ BEGIN IF ${found} IS DISTINCT FROM ${before === undefined ? 'NULL' : text(before)} THEN
+${block(`IF ${found} IS DISTINCT FROM ${before === undefined ? 'NULL' : text(before)} THEN
   RAISE 'the database has been marked by another' USING ERRCODE = 'object_in_use';
-END IF; END $$;
+END IF;`)}
 COMMENT ON DATABASE ${name(database)} IS ${text(mark)};`
 }
 
 /** Takes from PUBLIC what a new database gives it. */
 export function closeToPublic({ database }: ShardNames): string {
   return `REVOKE CONNECT, TEMPORARY ON DATABASE ${name(database)} FROM PUBLIC;
-DO $$ BEGIN IF to_regnamespace('public') IS NOT NULL THEN REVOKE ALL ON SCHEMA public FROM PUBLIC; END IF; END $$;
+${block(`IF to_regnamespace('public') IS NOT NULL THEN REVOKE ALL ON SCHEMA public FROM PUBLIC; END IF;`)}
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;`
 }
 

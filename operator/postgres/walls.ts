@@ -1,7 +1,7 @@
 import { escapeIdentifier as name, escapeLiteral as text } from 'pg'
 import type { Isolation } from '../../crds/tenant.ts'
-import { type Physical, ROWS_SCHEMA, tenantName } from './names.ts'
-import type { Neighbours } from './neighbours.ts'
+import { type Physical, ROWS_SCHEMA, type ShardNames, tenantName } from './names.ts'
+import { type Neighbours, neighboursOf } from './neighbours.ts'
 import { block } from './statements.ts'
 
 /**
@@ -10,26 +10,43 @@ import { block } from './statements.ts'
  */
 type Attempt = { name: string; kind: 'rows' | 'command'; sql: string }
 
-/** What came of the attempts. `reached` should be empty; `unclear` failed for another reason than a refusal, and so proves nothing. */
-export type Tried = { attempts: number; reached: string[]; unclear: string[] }
+/**
+ * What came of the attempts. `reached` should be empty; `unclear` failed for another reason than a refusal, and `lost` are neighbours that
+ * do not find their own task: an attempt on what is not there proves nothing.
+ */
+export type Tried = { attempts: number; reached: string[]; unclear: string[]; lost: string[] }
+
+/** A neighbour as it enters its own data. */
+type Entry = { whose: string; table: string; role: string; uid: string }
+
+/** The neighbours that the attempts of an isolation are made at. */
+export function entriesOf(isolation: Isolation, names: ShardNames): Entry[] {
+  if (isolation === 'database') return []
+  const { schema, row } = neighboursOf(names)
+  const own = tenantName(schema)
+  return [
+    { whose: 'schema', table: `${name(own)}.tasks`, role: own, uid: schema },
+    { whose: 'row', table: `${ROWS_SCHEMA}.tasks`, role: names.rows, uid: row },
+  ]
+}
 
 /** Everything a tenant with that access should not be able to do. */
-export function attemptsOf(isolation: Isolation, uid: string, neighbours: Neighbours): Attempt[] {
-  const common = [...onHeads(neighbours), ...onObjects()]
-  if (isolation === 'database') return common
-  const schema = onTable('schema', `${name(tenantName(neighbours.schema))}.tasks`, neighbours.schema)
-  const rows = onTable('row', `${ROWS_SCHEMA}.tasks`, neighbours.row)
-  return isolation === 'row' ? [...common, ...schema, ...rows, ...onSharedRows(uid)] : [...common, ...schema, ...rows]
+export function attemptsOf(isolation: Isolation, uid: string, names: ShardNames): Attempt[] {
+  const tables = entriesOf(isolation, names).flatMap(onTable)
+  const common = [...onHeads(neighboursOf(names)), ...onObjects(), ...tables]
+  return isolation === 'row' ? [...common, ...onSharedRows(uid)] : common
 }
 
 /**
- * The attempts as one transaction under the tenant's role, all of it undone; the SELECT gives what came of them as JSON. An error that is
- * no refusal is told apart: a table that is not there would refuse nobody.
+ * The attempts as one transaction under the tenant's role, after the neighbours have looked for their own under theirs; all of it is undone.
+ * The SELECT gives what came of them as JSON. An error that is no refusal is told apart: a table that is not there would refuse nobody.
  */
-export function tryAll({ role }: Physical, uid: string, attempts: readonly Attempt[]): string {
+export function tryAll({ role }: Physical, uid: string, attempts: readonly Attempt[], entries: readonly Entry[]): string {
   const list = attempts.map(({ name: title, kind, sql }) => `(${text(title)}, ${text(kind)}, ${text(sql)})`)
   const tries = block(
-    `FOR attempt IN SELECT * FROM (VALUES ${list.join(', ')}) AS v (title, kind, statement) LOOP
+    `${entries.map(findOwn).join('\n')}
+  PERFORM ${enter(role, uid)};
+  FOR attempt IN SELECT * FROM (VALUES ${list.join(', ')}) AS v (title, kind, statement) LOOP
     BEGIN
       IF attempt.kind = 'rows' THEN EXECUTE attempt.statement INTO found; ELSE EXECUTE attempt.statement; found := 1; END IF;
       IF found > 0 THEN reached := reached || attempt.title; END IF;
@@ -38,16 +55,29 @@ export function tryAll({ role }: Physical, uid: string, attempts: readonly Attem
       WHEN OTHERS THEN unclear := unclear || (attempt.title || ' ' || SQLSTATE);
     END;
   END LOOP;
-  PERFORM set_config('app.tried', json_build_object('attempts', ${attempts.length}, 'reached', reached, 'unclear', unclear)::text, true);`,
-    "reached text[] := '{}'; unclear text[] := '{}'; attempt record; found bigint;",
+  PERFORM set_config('app.tried', json_build_object('attempts', ${attempts.length}, 'reached', reached, 'unclear', unclear, 'lost', lost)::text, true);`,
+    "reached text[] := '{}'; unclear text[] := '{}'; lost text[] := '{}'; attempt record; found bigint;",
   )
-  return `SELECT set_config('role', ${text(role)}, true), set_config('app.tenant_id', ${text(uid)}, true), set_config('lock_timeout', '1s', true);
+  return `SELECT set_config('lock_timeout', '1s', true);
 ${tries}
 SELECT current_setting('app.tried') AS tried;
 ROLLBACK;`
 }
 
-function onTable(whose: string, table: string, uid: string): Attempt[] {
+function enter(role: string, uid: string): string {
+  return `set_config('role', ${text(role)}, true), set_config('app.tenant_id', ${text(uid)}, true)`
+}
+
+function findOwn({ whose, table, role, uid }: Entry): string {
+  return `BEGIN
+    PERFORM ${enter(role, uid)};
+    EXECUTE 'SELECT count(*) FROM ' || ${text(table)} INTO found;
+    IF found = 0 THEN lost := array_append(lost, ${text(whose)}); END IF;
+  EXCEPTION WHEN OTHERS THEN lost := array_append(lost, ${text(whose)});
+  END;`
+}
+
+function onTable({ whose, table, uid }: Entry): Attempt[] {
   const own = `tenant_id = ${text(uid)}`
   const columns = '(tenant_id, id, title, priority, status, tags, version, position, created_at, updated_at)'
   const values = `(${text(uid)}, gen_random_uuid(), 'x', 'low', 'pending', '{}', 1, 0, now(), now())`

@@ -3,10 +3,10 @@ import type { Isolation, TenantReason } from '../../crds/tenant.ts'
 import type { Database } from '../postgres/connect.ts'
 import { sqlState } from '../postgres/failure.ts'
 import { type Fault, readFaults } from '../postgres/faults.ts'
-import { neighboursOf } from '../postgres/neighbours.ts'
+import { makeNeighbours } from '../postgres/neighbours.ts'
 import { repairWall } from '../postgres/repair.ts'
 import { grantRows, secureTables } from '../postgres/rows.ts'
-import { attemptsOf, type Tried, tryAll } from '../postgres/walls.ts'
+import { attemptsOf, entriesOf, type Tried, tryAll } from '../postgres/walls.ts'
 import { loginIn, readLogin } from '../routing/credentials.ts'
 import type { Target } from './target.ts'
 
@@ -38,16 +38,26 @@ async function loginOf({ tools, identity, physical, shard, signal }: Target, iso
   return loginIn(tools.logins(), key) ?? (await readLogin({ client: tools.client, namespace: identity.namespace, signal }, key))
 }
 
-async function tryRoles({ tools, shard, names, identity, physical }: Target, isolation: Isolation, login: Credentials): Promise<Tried> {
-  const text = tryAll(physical, identity.uid, attemptsOf(isolation, identity.uid, neighboursOf(names)))
-  return tools.connections.asRuntime(shard, loginPart(login), (connection) => attempt(connection, text))
+async function tryRoles(
+  { tools, shard, names, identity, physical, database }: Target,
+  isolation: Isolation,
+  login: Credentials,
+): Promise<Tried> {
+  const text = tryAll(physical, identity.uid, attemptsOf(isolation, identity.uid, names), entriesOf(isolation, names))
+  const tryOnce = () => tools.connections.asRuntime(shard, loginPart(login), (connection) => attempt(connection, text))
+  const tried = await tryOnce()
+  if (tried.lost.length === 0) return tried
+  await database.run(makeNeighbours(names, tools.migrations.tenant))
+  const again = await tryOnce()
+  again.unclear.push(...again.lost.map((whose) => `the neighbour of isolation ${whose} does not find its own task`))
+  return again
 }
 
 /** A login of its own is kept in its database: it must not get into the Shard's, nor into what databases are copied from. */
 async function tryOwnLogin({ tools, shard, names, identity, physical }: Target, login: Credentials): Promise<Tried> {
   const { connections } = tools
   const as = loginPart(login)
-  const text = tryAll(physical, identity.uid, attemptsOf('database', identity.uid, neighboursOf(names)))
+  const text = tryAll(physical, identity.uid, attemptsOf('database', identity.uid, names), [])
   const tried = await connections.apart(shard, physical.database, (own) => attempt(own, text), as)
   for (const other of [names.database, names.template]) {
     tried.attempts += 1

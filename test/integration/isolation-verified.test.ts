@@ -2,7 +2,10 @@ import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
 import type { TenantStatus } from '../../crds/tenant.ts'
+import { shardNames, tenantName } from '../../operator/postgres/names.ts'
+import { neighboursOf } from '../../operator/postgres/neighbours.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
+import { ISOLATIONS } from '../builders/database.ts'
 import { printFigure } from '../builders/figure.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
 import { applyAll, applyShardSecrets, shardManifest, shardSpec } from '../builders/shard.ts'
@@ -24,7 +27,7 @@ beforeAll(async () => {
   await applyShardSecrets(namespace)
   await applyAll(namespace, [shardManifest('shard-a', shardSpec(database))])
   operator = await startOperator(namespace, { TENANTRY_RESYNC_SECONDS: '2' })
-  for (const isolation of ['row', 'schema', 'database']) {
+  for (const isolation of ISOLATIONS) {
     await applyAll(namespace, [tenantManifest(`w-${isolation}`, { shardRef: { name: 'shard-a' }, isolation })])
     await kubectl(['wait', '-n', namespace, '--for=condition=Ready', `tenant/w-${isolation}`, '--timeout=40s'])
     const { metadata } = JSON.parse(await kubectl(['get', 'tenant', `w-${isolation}`, '-n', namespace, '-o', 'json']))
@@ -67,7 +70,7 @@ async function repairsOf(isolation: string): Promise<string[]> {
 const SHARED_HOLES = `SELECT FROM pg_class c WHERE c.relnamespace = 'tenantry_rows'::regnamespace AND c.relname = 'tasks'
   AND (NOT c.relrowsecurity OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = 'open'))`
 
-test.each(['row', 'schema', 'database'])('%s: the condition is true because every attempt to break in was refused', async (isolation) => {
+test.each(ISOLATIONS)('%s: the condition is true because every attempt to break in was refused', async (isolation) => {
   const condition = await conditionOf(isolation, 'IsolationVerified')
   expect(condition).toMatchObject({ status: 'True', reason: 'BreakInRefused' })
   printFigure(`IsolationVerified (${isolation}): ${/All (\d+) attempts/.exec(condition?.message ?? '')?.[1]} attempts refused`)
@@ -99,6 +102,23 @@ test.each(repaired)('OP-16: %s is found and taken away, with an Event', async (_
   await vi.waitFor(async () => expect((await repairsOf(isolation)).some((message) => told.test(message))).toBe(true), PATIENCE)
   printFigure(`OP-16: ${_} repaired after ${((performance.now() - since) / 1000).toFixed(1)} s (resync 2 s)`)
   await vi.waitFor(async () => expect(await conditionOf(isolation, 'IsolationVerified')).toMatchObject({ status: 'True' }), PATIENCE)
+})
+
+const lost: [string, (schema: string, row: string) => string][] = [
+  ['emptied', (schema, row) => `DELETE FROM ${schema}.tasks; DELETE FROM tenantry_rows.tasks WHERE tenant_id = '${row}'`],
+  ['without a table', (schema) => `DROP TABLE ${schema}.tasks CASCADE`],
+]
+
+test.each(lost)('neighbours that were %s are made anew', async (_, take) => {
+  const neighbours = neighboursOf(shardNames(database))
+  const schema = tenantName(neighbours.schema)
+  await root.query(take(schema, neighbours.row))
+  const find = `SELECT (SELECT count(*)::int FROM ${schema}.tasks) AS schema,
+                       (SELECT count(*)::int FROM tenantry_rows.tasks WHERE tenant_id = '${neighbours.row}') AS row`
+  await vi.waitFor(async () => expect((await root.query(find)).rows).toEqual([{ schema: 1, row: 1 }]), PATIENCE)
+  const isVerified = (isolation: string) => async () =>
+    expect(await conditionOf(isolation, 'IsolationVerified')).toMatchObject({ status: 'True' })
+  for (const isolation of ISOLATIONS) await vi.waitFor(isVerified(isolation), PATIENCE)
 })
 
 const reported: [string, string, (name: string) => [string, string], string][] = [
