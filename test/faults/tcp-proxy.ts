@@ -27,7 +27,8 @@ export async function startTcpProxy(to: { host: string; port: number }): Promise
   let opened = 0
   let state: 'passes' | 'down' | 'swallows' = 'passes'
 
-  const server = createServer((socket) => {
+  // Half open, so that it answers no end of a connection by itself: what it says comes from the other side, or is not said.
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
     opened += 1
     socket.on('error', () => {})
     if (state === 'down') return void socket.resetAndDestroy()
