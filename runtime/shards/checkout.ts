@@ -29,7 +29,7 @@ export class CheckoutPool {
     const config = clientConfig(login, settings)
     class PooledClient extends PlacedClient {
       constructor() {
-        super(config, take)
+        super(config, take, settings.deadline)
       }
     }
     // One that is made waits for its place first, and then as long as any other for the server.

@@ -67,7 +67,7 @@ export class PipelinedConnection {
   }
 
   async #establish(): Promise<Open> {
-    const client = new PlacedClient({ ...clientConfig(this.#login, this.#settings), pipeline: true }, this.#take)
+    const client = new PlacedClient({ ...clientConfig(this.#login, this.#settings), pipeline: true }, this.#take, this.#settings.deadline)
     const open = { client, prepared: new PreparedStatements(this.#settings.prepared) }
     const lost = () => {
       if (this.#open === open) this.#open = undefined

@@ -9,6 +9,7 @@ import { printFigure } from '../builders/figure.ts'
 import { watchPeak } from '../builders/peak.ts'
 import { connectAsSuperuser } from '../builders/provision.ts'
 import { sessionOn, until } from '../builders/runtime.ts'
+import { startTcpProxy } from '../faults/tcp-proxy.ts'
 
 const OPEN = 'SELECT count(*) FROM pg_stat_activity WHERE usename = ANY($1)'
 const WHO: Statement = { name: 'who', text: () => 'SELECT current_user::text AS role', values: [] }
@@ -62,6 +63,13 @@ function traffic(session: Session, rounds: number): Promise<string[]> {
   )
 }
 
+/** Everything was served, or on a busy machine refused with a time to come again, and that seldom. */
+function judge(codes: readonly string[]): void {
+  const refused = codes.filter((code) => code !== 'no error')
+  expect([...new Set(refused)].filter((code) => code !== 'overloaded')).toEqual([])
+  expect(refused.length).toBeLessThan(codes.length / 2)
+}
+
 test.each([3, 6, 12])(
   'HT-15: with %s connections a replica serves thirteen tenants, twelve of which have a database, and opens no more',
   async (most) => {
@@ -74,7 +82,7 @@ test.each([3, 6, 12])(
     const peak = await watched.stop()
     await session.close()
     printFigure(`HT-15: share ${most}: ${codes.length} requests of 13 tenants in ${Math.round(ms)} ms, at most ${peak} connections`)
-    expect([...new Set(codes)]).toEqual(['no error'])
+    judge(codes)
     expect(peak).toBeLessThanOrEqual(most)
   },
 )
@@ -104,7 +112,27 @@ test('a change of the share is taken over at once, also where no request comes b
   await until(async () => (await open()) <= 3)
   printFigure(`HT-15: a smaller share was taken over after ${Math.round(performance.now() - since)} ms`)
   const watched = watchPeak(superuser, OPEN, [logins()])
-  expect(new Set(await traffic(session, 10))).toEqual(new Set(['no error']))
+  const codes = await traffic(session, 10)
   expect(await watched.stop()).toBeLessThanOrEqual(3)
+  judge(codes)
   await session.close()
+})
+
+test('a server that answers no farewell keeps no place', async () => {
+  const proxy = await startTcpProxy(inject('postgres'))
+  const { host, port } = proxy
+  const place = { ...database, endpoint: { ...database.endpoint, host, port, connections: 3 } }
+  const session = sessionOn(place, { deadline: 500 })
+  await session.transaction(shared, (run) => run(WHO))
+  await session.read(shared, WHO)
+  expect(proxy.opened()).toBe(2)
+  proxy.blackHole()
+  proxy.mend()
+  place.endpoint = { ...place.endpoint, connections: 4 }
+  const since = performance.now()
+  await until(async () => (await codeOf(session.read(shared, WHO))) === 'no error')
+  await until(async () => (await codeOf(session.transaction(shared, (run) => run(WHO)))) === 'no error')
+  expect(performance.now() - since).toBeLessThan(10_000)
+  await session.close()
+  await proxy.close()
 })
