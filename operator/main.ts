@@ -4,6 +4,7 @@ import { CREDENTIALS_SECRET, ROUTING_LABEL } from '../config/routing.ts'
 import { type Client, connect } from './kubernetes/client.ts'
 import { readInstallation } from './kubernetes/installation.ts'
 import { holdLease } from './kubernetes/lease.ts'
+import { markNamespace } from './kubernetes/namespace.ts'
 import { CONFIG_MAPS, SECRETS, SHARDS, TENANTS } from './kubernetes/object.ts'
 import { createRecorder } from './kubernetes/recorder.ts'
 import { type Store, watch } from './kubernetes/watch.ts'
@@ -158,10 +159,12 @@ async function startWork(
     return tenant.status?.isolation === 'database' && loginIn(logins.get(CREDENTIALS_SECRET), tenantName(dataUid(tenant))) === undefined
   }
 
+  const noteUse = markNamespace({ client, namespace, isUsed: () => tenants.list().length + shards.list().length > 0, signal, log })
   const shardMarks = new Map<string, string>()
 
   // The count of tenants is our own and changes with each of them: what waits for a Shard is not woken by it.
   function onShard(name: string): void {
+    noteUse()
     const mark = markOf(shards.get(name))
     if (mark === shardMarks.get(name)) return
     shardMarks.set(name, mark)
@@ -170,6 +173,7 @@ async function startWork(
   }
 
   function onTenant(name: string): void {
+    noteUse()
     const tenant = tenants.get(name)
     started?.tenants.enqueue(name, 'change', () => tenant === undefined || !writes.isSettled(tenant.metadata))
     const shard = tenant && shardOf(tenant)
@@ -183,6 +187,7 @@ async function startWork(
   }
 
   await Promise.all(Object.values(stores).map((store) => store.synced))
+  noteUse()
   await createLogins({ client, namespace, signal })
   const installation = await readInstallation(client, namespace, signal)
   await routing.start(

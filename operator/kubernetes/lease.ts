@@ -2,7 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import { type Clock, sleep, systemClock } from '../loop/clock.ts'
 import { deadline } from '../loop/deadline.ts'
 import type { Logger } from '../loop/logger.ts'
-import { isStatus } from './api-error.ts'
+import { isStatus, isTerminating } from './api-error.ts'
 import type { Client } from './client.ts'
 import { LEASES, type Lease, type LeaseSpec } from './object.ts'
 
@@ -127,12 +127,18 @@ function candidate(
     attempt: async (signal, mine) => {
       // Half the time only, so that a connection that says nothing leaves time for a second try on a new one.
       using limit = deadline(`lease ${name}`, renewDeadlineMs / 2, signal, clock)
-      if (mine !== undefined) return write(mine, limit.signal)
+      if (mine !== undefined) return write(mine, limit.signal).catch((error: unknown) => whenTerminating(error, mine))
       const lease = await client.get(LEASES, namespace, name, { signal: limit.signal })
       const free = lease === undefined || ['', identity].includes(holderOf(lease)) || expired(lease)
       return free ? write(lease, limit.signal) : { held: false, holder: holderOf(lease) }
     },
   }
+}
+
+// A Lease that went with its namespace can be made by nobody any more: who held it last sees the rest of the namespace out.
+function whenTerminating(error: unknown, mine: Lease): Attempt {
+  if (!isTerminating(error)) throw error
+  return { held: true, lease: mine }
 }
 
 /** '' when nobody holds it. */

@@ -70,6 +70,8 @@ export type Resource<Object extends AnyObject = AnyObject> = {
   version: string
   plural: string
   kind: string
+  /** True for what stands in no namespace. */
+  cluster?: true
   /** Only carries the type; never set. */
   readonly example?: Object
 }
@@ -94,6 +96,7 @@ export const SHARDS: Resource<KubeObject<ShardSpec, ShardStatus>> = {
 export const CONFIG_MAPS: Resource<ConfigMap> = { group: '', version: 'v1', plural: 'configmaps', kind: 'ConfigMap' }
 export const SECRETS: Resource<Secret> = { group: '', version: 'v1', plural: 'secrets', kind: 'Secret' }
 export const EVENTS: Resource<Event> = { group: '', version: 'v1', plural: 'events', kind: 'Event' }
+export const NAMESPACES: Resource = { group: '', version: 'v1', plural: 'namespaces', kind: 'Namespace', cluster: true }
 export const LEASES: Resource<Lease> = { group: 'coordination.k8s.io', version: 'v1', plural: 'leases', kind: 'Lease' }
 
 /** The `apiVersion` of a resource's objects. */
@@ -104,7 +107,8 @@ export function apiVersionOf({ group, version }: Resource): string {
 /** The path of a collection, or of one object and its subresource. */
 export function pathOf(resource: Resource, namespace: string, name?: string, subresource?: string): string {
   const root = resource.group === '' ? '/api' : '/apis'
-  const parts = [apiVersionOf(resource), 'namespaces', encodeURIComponent(namespace), resource.plural]
+  const within = resource.cluster === true ? [] : ['namespaces', encodeURIComponent(namespace)]
+  const parts = [apiVersionOf(resource), ...within, resource.plural]
   if (name !== undefined) parts.push(encodeURIComponent(name))
   if (subresource !== undefined) parts.push(subresource)
   return `${root}/${parts.join('/')}`

@@ -31,6 +31,7 @@ function builders(text: string): [string, string][] {
     setVerifier: statements.setVerifier(names, text),
     prepareSpare: statements.prepareSpare(names, [], text),
     revokeSpare: statements.revokeSpare(names),
+    closeLogins: statements.closeLogins(names),
     endSpareConnections: statements.endSpareConnections(names),
     migrateDatabase: statements.migrateDatabase(names, { ...migration, sql: 'GRANT :runtime, :tenants TO :rows' }),
     migrateTenant: statements.migrateTenant(text, place, migration),

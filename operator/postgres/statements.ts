@@ -87,6 +87,11 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ${text(sp
 REVOKE ${name(spare)} FROM CURRENT_USER GRANTED BY CURRENT_USER;`
 }
 
+/** Lets neither of the runtime's logins in any more, as far as they are there. */
+export function closeLogins({ login, spare }: ShardNames): string {
+  return [login, spare].map((one) => block(`IF ${exists(one)} THEN ALTER ROLE ${name(one)} NOLOGIN PASSWORD NULL; END IF;`)).join('\n')
+}
+
 /** One migration of a Shard's database. Of two that start at once, the second waits, finds the version taken and is rolled back. */
 export function migrateDatabase({ runtime, tenants, rows }: ShardNames, { version, name: title, sql }: Migration): string {
   return `SELECT pg_advisory_xact_lock(hashtextextended('tenantry database', 0));

@@ -32,7 +32,8 @@ export async function writeLogin({ client, namespace, signal }: Place, key: stri
     await client.patch(SECRETS, namespace, CREDENTIALS_SECRET, { data: { [key]: value } }, { signal })
   } catch (error) {
     if (!isStatus(error, 404)) throw error
-    const data = value === null ? {} : { [key]: value }
+    if (value === null) return
+    const data = { [key]: value }
     await client.create(SECRETS, namespace, { metadata: { name: CREDENTIALS_SECRET }, type: 'Opaque', data }, { signal })
   }
 }

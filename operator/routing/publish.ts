@@ -12,6 +12,7 @@ import {
   SHARDS_DOCUMENT,
   type ShardEndpoint,
 } from '../../config/routing.ts'
+import { isTerminating } from '../kubernetes/api-error.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { CONFIG_MAPS, type ConfigMap } from '../kubernetes/object.ts'
 import type { Logger } from '../loop/logger.ts'
@@ -82,7 +83,7 @@ export class RoutingPublisher {
     const document = this.#bucket(uid)
     const id = document.routes.get(uid)?.id
     if (id !== undefined && this.#uids.get(id) === uid) this.#uids.delete(id)
-    return document.routes.delete(uid) ? this.#changed(document) : this.#settled(document)
+    return unlessTerminating(document.routes.delete(uid) ? this.#changed(document) : this.#settled(document))
   }
 
   /** Takes out the route under a name whose Tenant is gone. */
@@ -102,7 +103,7 @@ export class RoutingPublisher {
   /** Takes out a Shard that no tenant lives on. */
   removeShard(name: string): Promise<void> {
     const document = this.#document(SHARDS_DOCUMENT)
-    return document.shards.delete(name) ? this.#changed(document) : this.#settled(document)
+    return unlessTerminating(document.shards.delete(name) ? this.#changed(document) : this.#settled(document))
   }
 
   /** Tells of a ConfigMap as the watch has seen it: what somebody else has changed or deleted is written again. */
@@ -199,6 +200,15 @@ function contentOf({ routes, shards }: Document): RoutingDocument {
     version: ROUTING_VERSION,
     shards: Object.fromEntries([...shards].sort(([a], [b]) => (a < b ? -1 : 1))),
     tenants: [...routes.values()].sort((a, b) => (a.uid < b.uid ? -1 : 1)),
+  }
+}
+
+// A document that went with its namespace, and cannot be made again, names nobody any more.
+async function unlessTerminating(removal: Promise<void>): Promise<void> {
+  try {
+    await removal
+  } catch (error) {
+    if (!isTerminating(error)) throw error
   }
 }
 

@@ -15,6 +15,7 @@ import { applyShard } from './apply.ts'
 import { divide, type Sharers, shortage } from './budget.ts'
 import { observeShard, type Shard, type ShardWorld } from './observe.ts'
 import { planShard, type ShardStep } from './plan.ts'
+import { releaseShard } from './release.ts'
 import { applyRotation } from './rotate.ts'
 import { planRotation } from './rotation.ts'
 import { keepSpares, type SpareTools } from './spares.ts'
@@ -114,12 +115,19 @@ async function claim(client: Client, { metadata }: Shard, signal: AbortSignal): 
   if (!finalizers.includes(SHARD_FINALIZER)) await setFinalizers(client, metadata, [...finalizers, SHARD_FINALIZER], signal)
 }
 
-/** Nobody lives there: what the runtime knows of the Shard is removed, and its server is not touched. */
-async function letGo(context: ShardContext, { metadata }: Shard, signal: AbortSignal): Promise<Result> {
-  const { finalizers = [], name } = metadata
-  const rest = finalizers.filter((finalizer) => finalizer !== SHARD_FINALIZER)
-  await forget(context, name)
-  if (rest.length < finalizers.length) await setFinalizers(context.client, metadata, rest, signal)
+/** Nobody lives there: the runtime forgets the Shard before its logins are closed, the finalizer goes last. */
+async function letGo(context: ShardContext, shard: Shard, signal: AbortSignal): Promise<Result> {
+  const { finalizers = [], name } = shard.metadata
+  if (!finalizers.includes(SHARD_FINALIZER)) return DONE
+  await context.routing.removeShard(name)
+  await releaseShard(context, shard, signal)
+  await context.connections.forget(name)
+  await setFinalizers(
+    context.client,
+    shard.metadata,
+    finalizers.filter((finalizer) => finalizer !== SHARD_FINALIZER),
+    signal,
+  )
   return DONE
 }
 

@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { type Client, connect } from '../../operator/kubernetes/client.ts'
 import { type HeldLease, holdLease, LeaseLost, leaderChannel } from '../../operator/kubernetes/lease.ts'
 import { LEASES, type LeaseSpec } from '../../operator/kubernetes/object.ts'
-import { createNamespace } from '../builders/cluster.ts'
+import { createNamespace, kubectl } from '../builders/cluster.ts'
 import { printFigure } from '../builders/figure.ts'
 import { keepLog } from '../builders/log.ts'
 import { type ApiProxy, type ProxiedCall, startApiProxy } from '../faults/api-proxy.ts'
@@ -181,3 +181,23 @@ test('an API server that is away at the start is waited for, and the signal ends
   stop.abort(new Error('no longer wanted'))
   await expect(waiting).rejects.toThrow('no longer wanted')
 })
+
+test.skipIf(!inject('kubernetes').garbageCollection)(
+  'a lease that goes with its namespace is held until the namespace is gone',
+  async () => {
+    const waits = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'waits', finalizers: ['test.tenantry.dev/waits'] } }
+    await kubectl(['apply', '-n', namespace, '-f', '-'], JSON.stringify(waits))
+    const lease = await hold({})
+    await kubectl(['delete', 'namespace', namespace, '--wait=false'])
+    await vi.waitFor(async () => expect(await direct.get(LEASES, namespace, 'lease')).toBeUndefined(), PATIENCE)
+    const refused = () => proxy.calls.filter((call) => isLease(call) && call.method === 'POST' && call.path.includes(namespace)).length - 1
+    // Each renewal tries once: more of them than fit into the time after which a lease that is not renewed is lost.
+    await vi.waitFor(() => expect(refused()).toBeGreaterThan(2 * (TIMES.renewDeadlineMs / TIMES.retryMs)), PATIENCE)
+    expect(lease.lost.aborted).toBe(false)
+    const stranger = hold({ client: direct, identity: 'two' })
+    await kubectl(['patch', 'configmap', 'waits', '-n', namespace, '--type=merge', '-p', '{"metadata":{"finalizers":null}}'])
+    await vi.waitFor(() => expect(lease.lost.aborted).toBe(true), PATIENCE)
+    stop.abort(new Error('the test is over'))
+    await expect(stranger).rejects.toThrow('the test is over')
+  },
+)

@@ -158,4 +158,20 @@ test('a Shard to be deleted serves its Tenants until the last has gone; data tha
   await gone('shard', 'leaving')
   const { data } = await get('configmap', 'tenantry-routing-shards')
   expect(data['routing.yaml']).not.toContain('leaving')
+
+  const { data: logins } = await get('secret', 'tenantry-runtime-credentials')
+  expect(Object.keys(logins)).not.toContain('leaving')
+  const client = await connect(`${database}_l`)
+  const { rows } = await client
+    .query(
+      `SELECT (SELECT count(*)::int FROM tenantry.spares) AS spares, (SELECT count(*)::int FROM pg_namespace WHERE nspname LIKE 'spare%') AS schemas,
+              (SELECT count(*)::int FROM pg_roles WHERE rolname LIKE $1 AND rolcanlogin) AS logins,
+              (SELECT count(*)::int FROM tenantry.tenants WHERE uid = $2 AND retained_at IS NOT NULL) AS kept`,
+      [`${database}_l_runtime%`, kept],
+    )
+    .finally(() => client.end())
+  expect(rows).toEqual([{ spares: 0, schemas: 0, logins: 0, kept: 1 }])
+  await applyAll(namespace, [shardManifest('leaving', shardSpec(`${database}_l`))])
+  await ready('shard', 'leaving')
+  await create('heir', { shardRef: { name: 'leaving' }, adopt: kept })
 })
