@@ -53,11 +53,16 @@ const routeSchema = z.strictObject({
   keys: z.array(z.strictObject({ name: z.string(), sha256: z.string().regex(/^[0-9a-f]{64}$/) })),
 })
 
+/** The fewest connections that a replica of the runtime can work with: for reads and commands, for relay and projections, for tenants' own databases. */
+export const LEAST_CONNECTIONS = 3
+
 const shardSchema = z.strictObject({
   host: z.string().min(1),
   port: z.int().min(1).max(65535),
   database: physicalName,
   tls: z.enum(['disable', 'require', 'verify-full']),
+  /** The most connections that one replica may have to this Shard, to all its databases together; left out: as many as its settings say. */
+  connections: z.int().min(LEAST_CONNECTIONS).optional(),
 })
 
 const documentSchema = z.strictObject({

@@ -9,7 +9,7 @@ export type ShardSpec = {
   endpoint: { host: string; port: number; database: string }
   adminSecretRef: { name: string }
   tls: { mode: TlsMode; caSecretRef?: { name: string; key: string } }
-  capacity: { tenants: number }
+  capacity: { tenants: number; connections: number }
   isolations: Isolation[]
   schedulable: boolean
   credentials?: { rotateAfter?: string }
@@ -22,7 +22,11 @@ export type ShardStatus = {
   conditions?: Condition[]
   serverVersion?: string
   tenants?: number
+  connections?: ShardConnections
 }
+
+/** The most connections to a Shard, what of them each replica of the runtime may have, and how many there were. */
+export type ShardConnections = { budget: number; perReplica: number; used: number }
 
 const SHARD_CONDITIONS = ['Ready', 'Reachable', 'Stalled'] as const
 
@@ -51,6 +55,7 @@ export const SHARD_REASONS = {
   DatabaseConflict: 'The database or one of its roles belongs to somebody else.',
   SetupFailed: 'A statement that sets the database up failed.',
   RuntimeLoginRefused: 'The server refuses the login that was made for the runtime.',
+  ConnectionBudgetTooSmall: 'spec.capacity.connections leaves less than three connections for each replica of the runtime.',
   TenantsRemain: 'The Shard is to be deleted, which waits until no Tenant lives there.',
 } as const satisfies Record<string, string>
 

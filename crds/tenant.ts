@@ -51,7 +51,11 @@ export type TenantStatus = {
   role?: string
   epoch?: number
   schemaVersion?: number
+  usage?: TenantUsage
 }
+
+/** What a tenant was last found to use; `sampledAt` in RFC 3339. */
+export type TenantUsage = { tasks: number; storageBytes: number; sampledAt: string }
 
 const TENANT_CONDITIONS = [
   'Ready',

@@ -1,6 +1,5 @@
 import { Command } from 'commander'
 import { CREDENTIALS_SECRET, ROUTING_LABEL } from '../config/routing.ts'
-import { isStatus } from './kubernetes/api-error.ts'
 import { type Client, connect } from './kubernetes/client.ts'
 import { readInstallation } from './kubernetes/installation.ts'
 import { holdLease } from './kubernetes/lease.ts'
@@ -16,9 +15,10 @@ import { DEFAULT_LIMITS } from './postgres/connect.ts'
 import { Connections } from './postgres/connections.ts'
 import { readMigrations } from './postgres/migrations.ts'
 import { tenantName } from './postgres/names.ts'
-import { loginIn } from './routing/credentials.ts'
+import { createLogins, loginIn } from './routing/credentials.ts'
 import { RoutingPublisher } from './routing/publish.ts'
 import { describeSettings, readSettings, type Settings, SettingsError } from './settings.ts'
+import { sharersOf } from './shard/budget.ts'
 import type { Shard } from './shard/observe.ts'
 import { reconcileShard } from './shard/reconcile.ts'
 import type { Tenant } from './tenant/home.ts'
@@ -28,6 +28,7 @@ import { LastWrites } from './tenant/last-writes.ts'
 import { Occupancy } from './tenant/occupancy.ts'
 import { reconcileTenant } from './tenant/reconcile.ts'
 import { routeInStatus } from './tenant/route.ts'
+import { sampleTenant } from './tenant/usage.ts'
 
 const LEASE = 'tenantry-operator'
 /** A watch that has been silent for longer makes the replica unready. */
@@ -111,7 +112,7 @@ async function startWork(
   log: ProcessLog,
   signal: AbortSignal,
 ): Promise<Work> {
-  const { namespace, workers, resyncMs } = settings
+  const { namespace, workers, resyncMs, usageMs } = settings
   const migrations = await readMigrations(settings.migrationsFolder)
   const recorder = createRecorder(client, 'tenantry-operator', { log })
   const routing = new RoutingPublisher({ client, namespace, log })
@@ -185,13 +186,25 @@ async function startWork(
 
   await Promise.all(Object.values(stores).map((store) => store.synced))
   noteUse()
-  await createCredentials(client, namespace, signal)
+  await createLogins({ client, namespace, signal })
   const installation = await readInstallation(client, namespace, signal)
   await routing.start(
     documents.list(),
     tenants.list().flatMap((tenant) => routeInStatus(tenant, keys.list(), Date.now())),
   )
-  const shared = { client, namespace, installation, connections, routing, recorder, log }
+  const shared = { client, namespace, installation, connections, routing, recorder, migrations, log }
+  const forTenants = {
+    ...shared,
+    tenant: tenants.get,
+    tenants: tenants.list,
+    shards: shards.list,
+    keySecrets: keys.list,
+    logins: () => logins.get(CREDENTIALS_SECRET),
+    occupancy,
+    onBreach: settings.onBreach,
+    writes,
+  }
+  const tenantNames = () => tenants.list().map(({ metadata }) => metadata.name)
   started = {
     shards: runController({
       name: 'shard',
@@ -199,9 +212,9 @@ async function startWork(
         reconcileShard(
           {
             ...shared,
-            migrations,
             isBusy: occupancy.isBusy,
             shard: shards.get,
+            sharers: sharersOf(settings),
             countTenants: (shard) => occupancy.count().get(shard) ?? 0,
           },
           name,
@@ -215,24 +228,8 @@ async function startWork(
     }),
     tenants: runController({
       name: 'tenant',
-      reconcile: (name, pass) =>
-        reconcileTenant(
-          {
-            ...shared,
-            migrations,
-            tenant: tenants.get,
-            tenants: tenants.list,
-            shards: shards.list,
-            keySecrets: keys.list,
-            logins: () => logins.get(CREDENTIALS_SECRET),
-            occupancy,
-            onBreach: settings.onBreach,
-            writes,
-          },
-          name,
-          pass,
-        ),
-      keys: () => tenants.list().map(({ metadata }) => metadata.name),
+      reconcile: (name, pass) => reconcileTenant(forTenants, name, pass),
+      keys: tenantNames,
       lane: (name) => laneOf(tenants.get(name)),
       workers,
       resyncMs,
@@ -240,6 +237,17 @@ async function startWork(
       log,
     }),
   }
+  // Of each Shard's tenants one at a time, which is all that counting may cost the Shard and those that are being made there.
+  const samples = runController({
+    name: 'usage',
+    reconcile: (name, pass) => sampleTenant(forTenants, name, pass),
+    keys: tenantNames,
+    lane: (name) => tenants.get(name)?.status?.shard ?? '',
+    workers: 1,
+    resyncMs: usageMs,
+    signal,
+    log,
+  })
   for (const { metadata } of shards.list()) started.shards.enqueue(metadata.name)
   for (const { metadata } of tenants.list()) started.tenants.enqueue(metadata.name, 'resync')
   const { shards: shardPasses, tenants: tenantPasses } = started
@@ -247,10 +255,10 @@ async function startWork(
     phases: () => occupancy.phases(),
     watchAges: () => new Map(Object.entries(stores).map(([kind, store]) => [kind, store.age()])),
     stuck: () =>
-      [...shardPasses.stuck(), ...tenantPasses.stuck()].map(
+      [...shardPasses.stuck(), ...tenantPasses.stuck(), ...samples.stuck()].map(
         ({ key, ms }) => `the pass of ${key} has not ended for ${Math.round(ms / 1000)} s`,
       ),
-    done: Promise.all([shardPasses.done, tenantPasses.done]),
+    done: Promise.all([shardPasses.done, tenantPasses.done, samples.done]),
   }
 }
 
@@ -265,15 +273,6 @@ function markOf(shard: Shard | undefined): string {
 function laneOf(tenant: Tenant | undefined): string {
   const shard = (tenant && (shardOf(tenant) ?? tenant.spec.shardRef?.name)) ?? ''
   return tenant?.spec.isolation === 'database' ? `${shard} databases` : shard
-}
-
-/** The runtime watches this Secret by name: it stands before the first Shard does. */
-async function createCredentials(client: Client, namespace: string, signal: AbortSignal): Promise<void> {
-  try {
-    await client.create(SECRETS, namespace, { metadata: { name: CREDENTIALS_SECRET }, type: 'Opaque' }, { signal })
-  } catch (error) {
-    if (!isStatus(error, 409)) throw error
-  }
 }
 
 function staleWatches(work: Work | undefined): string[] {

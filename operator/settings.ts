@@ -31,12 +31,20 @@ const schema = z.object({
     .describe('holder name in the Lease; must differ between replicas (host name and a random part)'),
   TENANTRY_WORKERS: count.max(64).default(8).describe('Tenants worked on at once, for each Shard'),
   TENANTRY_CONNECTIONS_PER_SHARD: count.max(64).default(4).describe('connections with the admin login to each Shard'),
+  TENANTRY_RUNTIME_REPLICAS: count
+    .max(1000)
+    .default(2)
+    .describe("the most replicas of the runtime at once, those of an update included, to divide a Shard's connections among"),
   TENANTRY_RESYNC_SECONDS: count.max(86_400).default(600).describe('how often everything is looked at without a change'),
   TENANTRY_MIGRATIONS_FOLDER: z
     .string()
     .min(1)
     .optional()
     .describe('numbered migrations of all tenants, with those of a Shard in its folder database (config/migrations of this program)'),
+  TENANTRY_USAGE_SECONDS: count
+    .max(86_400)
+    .default(600)
+    .describe('how often tasks and storage of each Tenant are counted for its status, give or take a tenth'),
   TENANTRY_ON_BREACH: z
     .enum(['repair', 'suspend'])
     .default('repair')
@@ -54,8 +62,10 @@ export type Settings = {
   identity: string
   workers: number
   connectionsPerShard: number
+  runtimeReplicas: number
   resyncMs: number
   migrationsFolder: string
+  usageMs: number
   onBreach: 'repair' | 'suspend'
   logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
 }
@@ -91,8 +101,10 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     identity: values.TENANTRY_IDENTITY ?? `${hostname()}_${randomBytes(4).toString('hex')}`,
     workers: values.TENANTRY_WORKERS,
     connectionsPerShard: values.TENANTRY_CONNECTIONS_PER_SHARD,
+    runtimeReplicas: values.TENANTRY_RUNTIME_REPLICAS,
     resyncMs: values.TENANTRY_RESYNC_SECONDS * 1000,
     migrationsFolder: values.TENANTRY_MIGRATIONS_FOLDER ?? MIGRATIONS,
+    usageMs: values.TENANTRY_USAGE_SECONDS * 1000,
     onBreach: values.TENANTRY_ON_BREACH,
     logLevel: values.TENANTRY_LOG_LEVEL,
   }

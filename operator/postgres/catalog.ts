@@ -30,6 +30,8 @@ export type DatabaseFacts = {
   granted: boolean
   /** The login that the runtime does not use, or no longer: whether it is let in, and how many connections it still has. */
   spare: { canLogin: boolean; connections: number }
+  /** Connections of the platform to the server: the runtime's and the tenants' logins, and the admin login's to databases of the Shard. */
+  used: number
   version: number
   /** The last migration of the tables that tenants share. */
   rowsVersion: number
@@ -131,6 +133,10 @@ async function highest(database: Reader, text: string): Promise<number> {
   return row?.version ?? 0
 }
 
+// Whoever makes a role is a member of it: that does not make a tenant's login of the admin's.
+const TENANT_LOGINS = `SELECT t.rolname FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid JOIN pg_catalog.pg_roles t ON t.oid = m.member
+  WHERE g.rolname = $2 AND t.rolcanlogin AND t.rolname <> current_user`
+
 const DATABASE_FACTS = `
   SELECT pg_catalog.pg_get_userbyid(d.datdba) = current_user AS owned,
          pg_catalog.shobj_description(d.oid, 'pg_database') AS mark,
@@ -150,6 +156,8 @@ const DATABASE_FACTS = `
                      FROM pg_catalog.pg_roles l WHERE l.rolname = $3), '{}') AS settings,
          coalesce((SELECT s.rolcanlogin FROM pg_catalog.pg_roles s WHERE s.rolname = $6), false) AS "canLogin",
          (SELECT count(*)::int FROM pg_catalog.pg_stat_activity a WHERE a.usename = $6) AS connections,
+         (SELECT count(*)::int FROM pg_catalog.pg_stat_activity a WHERE a.usename IN ($3, $6) OR a.usename IN (${TENANT_LOGINS})
+             OR (a.usename = me.rolname AND (a.datname IN (d.datname, $5) OR a.datname IN (${TENANT_LOGINS})))) AS used,
          (SELECT pg_catalog.shobj_description(x.oid, 'pg_database') FROM pg_catalog.pg_database x WHERE x.datname = $5) AS "templateMark",
          EXISTS (SELECT FROM pg_catalog.pg_database x WHERE x.datname = $5 AND (x.datdba <> me.oid
                     OR (x.datallowconn AND pg_catalog.shobj_description(x.oid, 'pg_database') IS NULL))) AS "templateForeign",

@@ -14,7 +14,7 @@ type Entry = {
 type Login = { username: string; password: string }
 
 /** Connections with the runtime's login to each Shard, to try what it can reach. */
-const PROBES = 2
+export const PROBES = 2
 
 /**
  * The way from Tenants to the Shards' databases: a small pool for each Shard, opened by the Shard's pass. When one statement finds the
@@ -59,12 +59,13 @@ export class Connections {
   }
 
   /** The Shard's database for a Tenant's pass; undefined until the Shard's own pass has found it well once in this process. */
-  database(shard: string): Pick<Database, 'query' | 'run'> | undefined {
+  database(shard: string): Pick<Database, 'query' | 'run' | 'lastRows'> | undefined {
     const entry = this.#entries.get(shard)
     if (entry === undefined) return undefined
     return {
       query: (text, values) => this.#guard(shard, entry, () => entry.database.query(text, values)),
       run: (text) => this.#guard(shard, entry, () => entry.database.run(text)),
+      lastRows: (text) => this.#guard(shard, entry, () => entry.database.lastRows(text)),
     }
   }
 

@@ -11,6 +11,15 @@ export function loginIn(secret: Secret | undefined, key: string): Credentials | 
   return parsed.ok ? parsed.value : undefined
 }
 
+/** Makes the Secret where it is missing: the runtime watches it by name, so that it stands before the first Shard does. */
+export async function createLogins({ client, namespace, signal }: Place): Promise<void> {
+  try {
+    await client.create(SECRETS, namespace, { metadata: { name: CREDENTIALS_SECRET }, type: 'Opaque' }, { signal })
+  } catch (error) {
+    if (!isStatus(error, 409)) throw error
+  }
+}
+
 /** Reads one login from the API server. */
 export async function readLogin({ client, namespace, signal }: Place, key: string): Promise<Credentials | undefined> {
   return loginIn(await client.get(SECRETS, namespace, CREDENTIALS_SECRET, { signal }), key)

@@ -14,6 +14,7 @@ const database = {
   foreignRoles: [],
   granted: true,
   spare: { canLogin: false, connections: 0 },
+  used: 1,
   version: 1,
   rowsVersion: 2,
   rowsSecure: true,

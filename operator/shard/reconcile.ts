@@ -13,13 +13,14 @@ import { prepareSpare } from '../postgres/statements.ts'
 import { warnOfVersion } from '../postgres/vulnerabilities.ts'
 import type { RoutingPublisher } from '../routing/publish.ts'
 import { applyShard } from './apply.ts'
+import { divide, type Sharers, shortage } from './budget.ts'
 import { observeShard, type Shard, type ShardWorld } from './observe.ts'
 import { planShard, type ShardStep } from './plan.ts'
 import { releaseShard } from './release.ts'
 import { applyRotation } from './rotate.ts'
 import { planRotation } from './rotation.ts'
 import { keepSpares, type SpareTools } from './spares.ts'
-import { type ShardOutcome, shardStatus } from './status.ts'
+import { type ShardOutcome, shardStatus, withSteadyUse } from './status.ts'
 
 /** What passes of Shards work with. */
 export type ShardContext = SpareTools & {
@@ -29,6 +30,7 @@ export type ShardContext = SpareTools & {
   shard: (name: string) => Shard | undefined
   /** How many Tenants are placed on the Shard. */
   countTenants: (shard: string) => number
+  sharers: Sharers
   routing: RoutingPublisher
   recorder: Recorder
 }
@@ -59,27 +61,32 @@ export async function reconcileShard(context: ShardContext, name: string, signal
 
 async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): Promise<ShardOutcome | { kind: 'again' }> {
   const { name } = shard.metadata
-  let serverVersion: string | undefined
+  const seen: Pick<ShardOutcome, 'serverVersion' | 'connections'> = {}
   try {
     const world = await observeShard(context, shard, signal)
-    serverVersion = world.server.versionText
+    seen.serverVersion = world.server.versionText
     const plan = planShard(world, latestOf(context.migrations))
     if (plan.kind === 'refuse') throw new OperatorError(plan.reason, plan.message)
     const behind = await applyShard(context, shard, world, plan.steps, signal)
     await tellRepair(context, shard, plan.steps)
     if (plan.again) return { kind: 'again' }
+    seen.connections = divide(shard.spec.capacity.connections, context.sharers, world.database?.used ?? 0)
+    const tooSmall = shortage(seen.connections, context.sharers)
     const { host, port, database, tls } = world.access
-    await context.routing.putShard(name, { host, port, database, tls })
+    // What was published before goes on to hold: the runtimes serve those who live here with the share they have.
+    if (tooSmall === undefined)
+      await context.routing.putShard(name, { host, port, database, tls, connections: seen.connections.perReplica })
     await context.connections.up(name, world.access)
     const rotateMs = await rotateCredentials(context, shard, world, signal)
+    if (tooSmall !== undefined) return { kind: 'failed', reason: 'ConnectionBudgetTooSmall', message: tooSmall, ...seen }
     const nextMs = behind === undefined ? rotateMs : await tellBehind(context, shard, behind)
-    return { kind: 'ready', serverVersion, warning: warnOfVersion(world.server.version), nextMs }
+    return { kind: 'ready', ...seen, serverVersion: world.server.versionText, warning: warnOfVersion(world.server.version), nextMs }
   } catch (error) {
     if (!(error instanceof OperatorError) || !isShardReason(error.reason)) throw error
     context.log.warn({ shard: name, reason: error.reason, err: error }, 'a Shard is not Ready')
     // With a namespace its Secrets go first: the pool that is open still serves those who are to leave.
     if (shard.metadata.deletionTimestamp === undefined || !SECRET_GONE.has(error.reason)) context.connections.down(name, error)
-    return { kind: 'failed', reason: error.reason, message: error.message, ...(serverVersion === undefined ? {} : { serverVersion }) }
+    return { kind: 'failed', reason: error.reason, message: error.message, ...seen }
   }
 }
 
@@ -159,7 +166,7 @@ async function forget({ connections, routing, countTenants }: ShardContext, name
 async function writeStatus(context: ShardContext, shard: Shard, outcome: ShardOutcome, signal: AbortSignal): Promise<void> {
   const { name, namespace, uid } = shard.metadata
   const status = shardStatus(shard, outcome, context.countTenants(name), new Date())
-  if (isDeepStrictEqual(status, shard.status)) return
+  if (isDeepStrictEqual(withSteadyUse(status, shard.status), shard.status)) return
   await context.client.apply(SHARDS, namespace, { metadata: { name, uid }, status }, { subresource: 'status', signal })
   await tell(context, shard, status)
   if (outcome.kind === 'ready') await warn(context, shard, outcome)

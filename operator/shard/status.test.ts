@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { ShardStatus } from '../../crds/shard.ts'
 import type { Shard } from './observe.ts'
-import { shardStatus } from './status.ts'
+import { shardStatus, withSteadyUse } from './status.ts'
 
 const NOW = new Date('2026-01-01T00:00:00Z')
 const shard = (status?: ShardStatus, metadata: Partial<Shard['metadata']> = {}): Shard => ({
@@ -12,7 +12,7 @@ const shard = (status?: ShardStatus, metadata: Partial<Shard['metadata']> = {}):
     endpoint: { host: 'h', port: 1, database: 'd' },
     adminSecretRef: { name: 's' },
     tls: { mode: 'disable' },
-    capacity: { tenants: 1 },
+    capacity: { tenants: 1, connections: 80 },
     isolations: ['schema'],
     schedulable: true,
     warmSchemas: 0,
@@ -59,4 +59,15 @@ test('a Shard to be deleted stays Ready for those who live there, and says how m
   expect(told(status)).toEqual(['Reachable=True Reachable', 'Ready=True ShardReady', 'Stalled=True TenantsRemain'])
   expect(status.conditions?.find(({ type }) => type === 'Stalled')?.message).toContain('the 2 Tenants that live here')
   expect(shardStatus(shard(status, deleting), { kind: 'ready', serverVersion: '18.4' }, 2, new Date())).toEqual(status)
+})
+
+test('OP-20: connections that come and go are told when they make a tenth of the budget, or with what else there is to tell', () => {
+  const seen = (used: number, tenants = 2) =>
+    shardStatus(shard(), { kind: 'ready', serverVersion: '18.4', connections: { budget: 80, perReplica: 31, used } }, tenants, NOW)
+  const before = seen(20)
+  for (const used of [13, 20, 27]) expect(withSteadyUse(seen(used), before)).toEqual(before)
+  for (const used of [12, 28]) expect(withSteadyUse(seen(used), before).connections).toMatchObject({ used })
+  expect(withSteadyUse(seen(21, 3), before)).not.toEqual(before)
+  const outage = shardStatus(shard(before), { kind: 'failed', reason: 'Unreachable', message: 'No answer.' }, 2, NOW)
+  expect(outage.connections).toEqual(before.connections)
 })

@@ -1,11 +1,13 @@
 import { type Condition, removeCondition, setCondition } from '../../crds/condition.ts'
-import type { ShardCondition, ShardReason, ShardStatus } from '../../crds/shard.ts'
+import type { ShardCondition, ShardConnections, ShardReason, ShardStatus } from '../../crds/shard.ts'
 import type { Shard } from './observe.ts'
 
-/** How a pass ended. `nextMs`: when there is more to do without a change. */
+/** How a pass ended, and what it has seen until then. `nextMs`: when there is more to do without a change. */
 export type ShardOutcome =
-  | { kind: 'ready'; serverVersion: string; warning?: string | undefined; nextMs?: number | undefined }
-  | { kind: 'failed'; reason: ShardReason; message: string; serverVersion?: string }
+  | (Seen & { kind: 'ready'; serverVersion: string; warning?: string | undefined; nextMs?: number | undefined })
+  | (Seen & { kind: 'failed'; reason: ShardReason; message: string })
+
+type Seen = { serverVersion?: string; connections?: ShardConnections }
 
 // What only a person can mend: the pass is taken again, but says so.
 const STALLED: ReadonlySet<ShardReason> = new Set<ShardReason>([
@@ -21,12 +23,23 @@ const STALLED: ReadonlySet<ShardReason> = new Set<ShardReason>([
   'AdminRightsMissing',
   'DatabaseConflict',
   'RuntimeLoginRefused',
+  'ConnectionBudgetTooSmall',
 ])
 
 /** The status that tells of the outcome; equal to the one before when nothing has changed. */
 export function shardStatus(shard: Shard, outcome: ShardOutcome, tenants: number, now: Date): ShardStatus {
   const status = outcomeStatus(shard, outcome, tenants, now)
   return shard.metadata.deletionTimestamp === undefined ? status : withRemaining(shard, status, tenants, now)
+}
+
+/**
+ * The status with the number of connections that was told before, unless that is off by a tenth of the budget: they come and go, and a few
+ * more or less are told with what else there is to tell.
+ */
+export function withSteadyUse(status: ShardStatus, before: ShardStatus | undefined): ShardStatus {
+  const [now, then] = [status.connections, before?.connections]
+  if (now === undefined || then === undefined || Math.abs(now.used - then.used) * 10 >= now.budget) return status
+  return { ...status, connections: { ...now, used: then.used } }
 }
 
 /** A Shard to be deleted is worked on as before, for those who still live there: only Stalled tells of it. */
@@ -47,11 +60,13 @@ function withRemaining({ metadata, status }: Shard, told: ShardStatus, tenants: 
 function outcomeStatus(shard: Shard, outcome: ShardOutcome, tenants: number, now: Date): ShardStatus {
   const observedGeneration = shard.metadata.generation ?? 0
   const serverVersion = outcome.serverVersion ?? shard.status?.serverVersion
+  const connections = outcome.connections ?? shard.status?.connections
   const set = (conditions: readonly Condition[], type: ShardCondition, ok: boolean, reason: ShardReason, message: string) =>
     setCondition(conditions, { type, status: ok ? 'True' : 'False', reason, message, observedGeneration }, now)
 
   const before = removeCondition(shard.status?.conditions ?? [], 'Stalled')
-  const base = { observedGeneration, tenants, ...(serverVersion === undefined ? {} : { serverVersion }) }
+  const seen = { ...(serverVersion === undefined ? {} : { serverVersion }), ...(connections === undefined ? {} : { connections }) }
+  const base = { observedGeneration, tenants, ...seen }
   if (outcome.kind === 'ready') {
     const ready = set(before, 'Ready', true, 'ShardReady', 'Tenants can be placed here.')
     return { ...base, conditions: set(ready, 'Reachable', true, 'Reachable', reachedMessage(outcome)) }

@@ -110,7 +110,8 @@ async function forget({ routing }: TenantContext, name: string): Promise<Result>
 
 async function writeStatus({ client, writes }: TenantContext, tenant: Tenant, status: TenantStatus, signal: AbortSignal): Promise<void> {
   const { name, namespace, uid } = tenant.metadata
-  if (isDeepStrictEqual(status, tenant.status)) return
+  const { usage: _usage, ...before } = tenant.status ?? {}
+  if (isDeepStrictEqual(status, before)) return
   const written = await client.apply(TENANTS, namespace, { metadata: { name, uid }, status }, { subresource: 'status', signal })
   writes.note(written.metadata, written.metadata.generation === tenant.metadata.generation)
 }

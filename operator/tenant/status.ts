@@ -46,7 +46,7 @@ type Said = { status: Condition['status']; reason: string; message: string }
 /** `begun`: the work takes a while, and this much can be said. */
 type Told = Exclude<TenantOutcome, { kind: 'waits' | 'gone' | 'placed' }> | { kind: 'begun' }
 
-/** The status that tells of the outcome; equal to the one before when nothing has changed. */
+/** The status that tells of the outcome, all but `usage`, which is sampled apart; equal to the one before when nothing has changed. */
 export function tenantStatus(tenant: Tenant, outcome: Told, now: Date): TenantStatus {
   const generation = tenant.metadata.generation ?? 0
   const failure = failureOf(tenant, outcome)
@@ -82,7 +82,7 @@ function failureOf(tenant: Tenant, outcome: Told): Failure | undefined {
 }
 
 function placeOf(tenant: Tenant, failure: Failure | undefined): TenantStatus {
-  const { conditions: _conditions, phase: _phase, observedGeneration: _generation, ...place } = tenant.status ?? {}
+  const { conditions: _conditions, phase: _phase, observedGeneration: _generation, usage: _usage, ...place } = tenant.status ?? {}
   const shard = failure?.reason === 'PlacedElsewhere' ? undefined : shardOf(tenant)
   return { ...(shard === undefined ? {} : { shard }), ...place }
 }

@@ -45,4 +45,6 @@ test('a Shard is there once its login is, and stays the same object until someth
   expect(same.shards.get('a')).toBe(first.shards.get('a'))
   const rotated = buildTable(documents, new Map([['a', { ...login, password: 'q' }]]), same.shards)
   expect(rotated.shards.get('a')).not.toBe(same.shards.get('a'))
+  const shared = buildTable([buildDocument([], { a: { ...endpoint, connections: 31 } })], new Map([['a', login]]), same.shards)
+  expect(shared.shards.get('a')).toMatchObject({ connections: 31 })
 })

@@ -91,6 +91,7 @@ function unchanged(before: ShardAccess | undefined, after: ShardAccess): ShardAc
     before.port === after.port &&
     before.database === after.database &&
     before.tls === after.tls &&
+    before.connections === after.connections &&
     before.credentials.username === after.credentials.username &&
     before.credentials.password === after.credentials.password &&
     before.credentials.ca === after.credentials.ca

@@ -2,8 +2,10 @@ import { Pool, type PoolClient } from 'pg'
 import { TenantryError } from '../errors.ts'
 import { withDeadline } from '../resilience/deadline.ts'
 import { type Step, sendBundle } from './bundle.ts'
+import { PlacedClient } from './client.ts'
 import { clientConfig, type Login, type SessionSettings } from './endpoint.ts'
 import { ConnectionLost, isRefusal, Unreachable } from './failure.ts'
+import type { TakePlace } from './places.ts'
 import { PreparedStatements } from './prepared.ts'
 import type { Row } from './statement.ts'
 
@@ -20,10 +22,19 @@ export class CheckoutPool {
   readonly #pool: Pool
   readonly #settings: SessionSettings
   readonly #prepared = new WeakMap<PoolClient, PreparedStatements>()
+  readonly #running = new Set<Promise<unknown>>()
 
-  constructor(login: Login, settings: SessionSettings) {
+  constructor(login: Login, settings: SessionSettings, take: TakePlace) {
     this.#settings = settings
-    this.#pool = new Pool({ ...clientConfig(login, settings), max: settings.interactive })
+    const config = clientConfig(login, settings)
+    class PooledClient extends PlacedClient {
+      constructor() {
+        super(config, take, settings.deadline)
+      }
+    }
+    // One that is made waits for its place first, and then as long as any other for the server.
+    const patience = settings.connectTimeout * 2
+    this.#pool = new Pool({ ...config, max: settings.interactive, connectionTimeoutMillis: patience, Client: PooledClient })
     // A connection that breaks while idle is already out of the pool.
     this.#pool.on('error', () => undefined)
   }
@@ -38,6 +49,22 @@ export class CheckoutPool {
    * state is in doubt never serves anybody else.
    */
   async transaction<T>(begin: readonly Step[], work: Interactive<T>): Promise<T> {
+    const running = this.#transact(begin, work)
+    this.#running.add(running)
+    try {
+      return await running
+    } finally {
+      this.#running.delete(running)
+    }
+  }
+
+  /** Ends the connections when what is under way, or waits for one of them, is done. */
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#running)
+    await this.#pool.end()
+  }
+
+  async #transact<T>(begin: readonly Step[], work: Interactive<T>): Promise<T> {
     const client = await this.#checkOut()
     const lost = new AbortController()
     const onError = (error: Error) => lost.abort(new ConnectionLost(error))
@@ -54,11 +81,6 @@ export class CheckoutPool {
       client.release(failure === undefined ? undefined : true)
       client.removeListener('error', onError)
     }
-  }
-
-  /** Ends the connections when they are back. */
-  close(): Promise<void> {
-    return this.#pool.end()
   }
 
   async #run<T>(client: PoolClient, begin: readonly Step[], work: Interactive<T>, lost: AbortSignal): Promise<T> {
@@ -87,6 +109,7 @@ export class CheckoutPool {
     try {
       return await this.#pool.connect()
     } catch (error) {
+      if (error instanceof TenantryError) throw error
       if (isFull && !isRefusal(error)) throw new TenantryError('overloaded', 'Too much is going on.', { retryAfter: 1, cause: error })
       throw new Unreachable(error)
     }

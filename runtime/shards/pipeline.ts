@@ -1,7 +1,10 @@
-import { Client } from 'pg'
+import type { Client } from 'pg'
+import { TenantryError } from '../errors.ts'
 import { type Step, sendBundle } from './bundle.ts'
+import { PlacedClient } from './client.ts'
 import { clientConfig, type Login, type SessionSettings } from './endpoint.ts'
 import { Unreachable } from './failure.ts'
+import type { TakePlace } from './places.ts'
 import { PreparedStatements } from './prepared.ts'
 import type { Row } from './statement.ts'
 
@@ -14,21 +17,24 @@ type Open = { client: Client; prepared: PreparedStatements }
 export class PipelinedConnection {
   readonly #login: Login
   readonly #settings: SessionSettings
+  readonly #take: TakePlace
   #open: Open | undefined
   #opening: Promise<Open> | undefined
   #waiting = 0
   #lastAnswer = 0
+  #isClosed = false
 
-  constructor(login: Login, settings: SessionSettings) {
+  constructor(login: Login, settings: SessionSettings, take: TakePlace) {
     this.#login = login
     this.#settings = settings
+    this.#take = take
   }
 
   get isOpen(): boolean {
     return this.#open !== undefined
   }
 
-  /** Sends the steps as one bundle. Throws `Unreachable`, `ConnectionLost` or what Postgres said. */
+  /** Sends the steps as one bundle. Throws `Unreachable`, `ConnectionLost`, what Postgres said, or `overloaded` when there is no place. */
   async send(steps: readonly Step[]): Promise<Row[][]> {
     const { client, prepared } = this.#open ?? (await this.#connect())
     if (this.#waiting === 0) this.#lastAnswer = Date.now()
@@ -48,6 +54,7 @@ export class PipelinedConnection {
 
   /** Ends the connection when the last answer is in. */
   async close(): Promise<void> {
+    this.#isClosed = true
     const open = this.#open ?? (await this.#opening?.catch(() => undefined))
     await open?.client.end()
   }
@@ -60,17 +67,19 @@ export class PipelinedConnection {
   }
 
   async #establish(): Promise<Open> {
-    const client = new Client({ ...clientConfig(this.#login, this.#settings), pipeline: true })
+    const client = new PlacedClient({ ...clientConfig(this.#login, this.#settings), pipeline: true }, this.#take, this.#settings.deadline)
     const open = { client, prepared: new PreparedStatements(this.#settings.prepared) }
     const lost = () => {
       if (this.#open === open) this.#open = undefined
     }
     client.on('error', lost)
     client.on('end', lost)
+    // Opened by somebody who came too late for the end.
+    if (this.#isClosed) client.once('drain', () => client.end())
     try {
       await client.connect()
     } catch (error) {
-      throw new Unreachable(error)
+      throw error instanceof TenantryError ? error : new Unreachable(error)
     }
     this.#open = open
     return open

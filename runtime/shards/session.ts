@@ -8,7 +8,9 @@ import type { Step } from './bundle.ts'
 import { TenantDatabases, type Way } from './databases.ts'
 import { limitsWithin, type SessionSettings, sameLogin } from './endpoint.ts'
 import { toTenantryError } from './failure.ts'
+import { Places } from './places.ts'
 import { changes, type PoolChange, Shard, shardBreaker } from './shard.ts'
+import { type Share, shareOf } from './share.ts'
 import type { Row, Statement } from './statement.ts'
 
 /** Whose data is meant, and where it is. */
@@ -96,6 +98,7 @@ class Shards {
   readonly #shards = new Map<string, Shard>()
   readonly #breakers = new Map<string, Breaker>()
   readonly #databases = new Map<string, TenantDatabases>()
+  readonly #places = new Map<string, Places>()
   readonly #timer: NodeJS.Timeout
 
   constructor(options: SessionOptions) {
@@ -121,7 +124,10 @@ class Shards {
       known.login = login
       return known
     }
-    const shard = new Shard(name, login, this.#options.settings, this.#breakerOf(name))
+    const share = this.#shareOf(name)
+    const places = this.#placesOf(name, share)
+    const settings = { ...this.#options.settings, ...share }
+    const shard = new Shard(name, login, settings, this.#breakerOf(name), () => places.take())
     this.#shards.set(name, shard)
     if (known !== undefined) this.#retire(name, known)
     return shard
@@ -143,9 +149,22 @@ class Shards {
   #databasesOf(name: string): TenantDatabases {
     const { settings, log } = this.#options
     const complain = (error: unknown) => log.warn({ shard: name, error }, 'connections to a tenant’s database did not end well')
-    const known = this.#databases.get(name) ?? new TenantDatabases(name, settings.databases, settings, complain)
+    const known = this.#databases.get(name) ?? new TenantDatabases(name, this.#shareOf(name).databases, settings, complain)
     this.#databases.set(name, known)
     return known
+  }
+
+  #shareOf(name: string): Share {
+    return shareOf(this.#options.settings, this.#options.endpoint(name)?.connections)
+  }
+
+  /** Those for the Shard's own database: a login's connections and those of the one before it have them together. */
+  #placesOf(name: string, { pipelined, interactive }: Share): Places {
+    const most = pipelined + interactive
+    const places = this.#places.get(name) ?? new Places(most, this.#options.settings.connectTimeout)
+    this.#places.set(name, places)
+    places.resize(most)
+    return places
   }
 
   #breakerOf(name: string): Breaker {
@@ -155,16 +174,17 @@ class Shards {
   }
 
   #retire(name: string, shard: Shard): void {
-    this.#options.log.info({ shard: name }, 'endpoint or login changed: connecting anew')
+    this.#options.log.info({ shard: name }, 'endpoint, share or login changed: connecting anew')
     shard.close().catch((error: unknown) => this.#options.log.warn({ shard: name, error }, 'old connections did not end well'))
   }
 
-  /** A login that was replaced is let go also where no request comes by; how the connections stand is announced. */
+  /** What was replaced, a login or the share, is let go also where no request comes by; how the connections stand is announced. */
   #keepUp(): void {
     for (const name of [...this.#shards.keys()]) if (this.#isKnown(name)) this.find(name)
     for (const shard of this.#shards.values()) shard.announce()
     for (const [shard, databases] of this.#databases) {
       databases.sweep()
+      databases.fit(this.#shareOf(shard).databases)
       changes.publish({ shard, state: 'databases', connections: databases.connections } satisfies PoolChange)
     }
   }

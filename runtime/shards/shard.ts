@@ -6,6 +6,7 @@ import { CheckoutPool, type Interactive } from './checkout.ts'
 import type { Login, SessionSettings } from './endpoint.ts'
 import { isAway } from './failure.ts'
 import { PipelinedConnection } from './pipeline.ts'
+import type { TakePlace } from './places.ts'
 import type { Row } from './statement.ts'
 
 /** Told on `tenantry:pool`: how many connections (or callers, for `waiting`) are in that state. */
@@ -26,13 +27,13 @@ export class Shard {
   readonly #pipelined: readonly PipelinedConnection[]
   readonly #checkout: CheckoutPool
 
-  constructor(name: string, login: Login, settings: SessionSettings, breaker: Breaker) {
+  constructor(name: string, login: Login, settings: SessionSettings, breaker: Breaker, take: TakePlace) {
     this.#name = name
     this.login = login
     this.#settings = settings
     this.#breaker = breaker
-    this.#pipelined = Array.from({ length: settings.pipelined }, () => new PipelinedConnection(login, settings))
-    this.#checkout = new CheckoutPool(login, settings)
+    this.#pipelined = Array.from({ length: settings.pipelined }, () => new PipelinedConnection(login, settings, take))
+    this.#checkout = new CheckoutPool(login, settings, take)
   }
 
   /** Sends a bundle over the connection that `pin`, any whole number, stands for. */

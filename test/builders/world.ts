@@ -10,6 +10,7 @@ import type { TenantContext } from '../../runtime/tenancy/context.ts'
 import { kubectl } from './cluster.ts'
 import { createDatabase, type TestDatabase } from './database.ts'
 import { buildDocument, buildKey } from './routing.ts'
+import { applyAll } from './shard.ts'
 
 /** A tenant that is provisioned and routed, and the key that speaks for it. */
 export type RoutedTenant = { tenant: TenantContext; token: string }
@@ -79,13 +80,19 @@ export function startRuntime(world: World, environment: Record<string, string> =
   return spawnRuntime({ TENANTRY_ROUTING_FOLDER: world.documents, TENANTRY_CREDENTIALS_FOLDER: world.credentials, ...environment })
 }
 
-/** Starts runtime/main.ts on the routing config that an operator writes into a namespace, under an account that may read it. */
+/** Starts runtime/main.ts on the routing config that an operator writes into a namespace, under an account that may read it; any number of them. */
 export async function startClusterRuntime(namespace: string, environment: Record<string, string> = {}): Promise<RunningRuntime> {
   const { server, caFile } = inject('kubernetes')
   const account = ['-n', namespace]
-  await kubectl(['create', 'serviceaccount', 'runtime', ...account])
-  await kubectl(['create', 'role', 'runtime', ...account, '--verb=get,list,watch', '--resource=configmaps,secrets'])
-  await kubectl(['create', 'rolebinding', 'runtime', ...account, '--role=runtime', `--serviceaccount=${namespace}:runtime`])
+  const subjects = [{ kind: 'ServiceAccount', name: 'runtime', namespace }]
+  const roleRef = { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'runtime' }
+  const rules = [{ apiGroups: [''], resources: ['configmaps', 'secrets'], verbs: ['get', 'list', 'watch'] }]
+  const metadata = { name: 'runtime' }
+  await applyAll(namespace, [
+    { apiVersion: 'v1', kind: 'ServiceAccount', metadata },
+    { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'Role', metadata, rules },
+    { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'RoleBinding', metadata, roleRef, subjects },
+  ])
   const tokenFile = join(await mkdtemp(join(tmpdir(), 'tenantry-token-')), 'token')
   await writeFile(tokenFile, await kubectl(['create', 'token', 'runtime', ...account]))
   const runtime = await spawnRuntime({

@@ -27,7 +27,8 @@ export async function startTcpProxy(to: { host: string; port: number }): Promise
   let opened = 0
   let state: 'passes' | 'down' | 'swallows' = 'passes'
 
-  const server = createServer((socket) => {
+  // Half open, so that it answers no end of a connection by itself: what it says comes from the other side, or is not said.
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
     opened += 1
     socket.on('error', () => {})
     if (state === 'down') return void socket.resetAndDestroy()
@@ -72,6 +73,8 @@ export async function startTcpProxy(to: { host: string; port: number }): Promise
 function join(near: Socket, far: Socket): void {
   far.on('error', () => near.destroy())
   near.once('close', () => far.destroy())
+  // What a pipe read for an end that is gone is read by nobody: the last of it, and that it was the last, would never be heard.
+  far.once('close', () => near.resume())
   near.pipe(far)
   far.pipe(near)
   near.once('swallow', () => {

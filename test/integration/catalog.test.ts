@@ -1,6 +1,7 @@
 import type { Client } from 'pg'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { readDatabase } from '../../operator/postgres/catalog.ts'
+import type { Row, Value } from '../../operator/postgres/connect.ts'
 import { SHARED_LIMITS } from '../../operator/postgres/login.ts'
 import { ROWS_SCHEMA } from '../../operator/postgres/names.ts'
 import { migrateRows, secureTables } from '../../operator/postgres/rows.ts'
@@ -11,7 +12,7 @@ import { attempt, lineOn, logIn } from '../builders/attacker.ts'
 import { createDatabase, ISOLATIONS, type TestDatabase } from '../builders/database.ts'
 import { printFigure } from '../builders/figure.ts'
 import { lintRoles, lintShared, lintViews } from '../builders/lint.ts'
-import { connectAsSuperuser } from '../builders/provision.ts'
+import { connectAsSuperuser, connectTo } from '../builders/provision.ts'
 
 let database: TestDatabase
 let superuser: Client
@@ -229,4 +230,25 @@ describe('PG-14: the limits of a login', () => {
         expect(await seen(), `${where} ${change}`).toBe(true)
       }
   })
+})
+
+test('the connections of the platform are counted, in whatever database of the Shard, and nobody else’s', async () => {
+  const own = await createDatabase(inject('postgres'))
+  const tenant = await own.tenant('acme', 'database')
+  const reader = {
+    query: async <R extends Row>(text: string, values: readonly Value[] = []) => (await own.admin.query<R>(text, [...values])).rows,
+  }
+  const used = async () => (await readDatabase(reader, own.names)).used
+  // A connection that was ended is seen for a moment more.
+  await vi.waitFor(async () => expect(await used()).toBe(1))
+  const counted = [
+    await logIn(own, own.names.rows, own.name),
+    await logIn(own, tenant.route.role, tenant.route.database),
+    await connectTo(inject('postgres'), own.name),
+    await connectTo(inject('postgres'), tenant.route.database),
+  ]
+  const others = [await connectTo(inject('postgres'), database.name), await connectAsSuperuser(inject('postgres'), own.name)]
+  expect(await used()).toBe(1 + counted.length)
+  for (const client of [...counted, ...others]) await client.end()
+  await own.drop()
 })

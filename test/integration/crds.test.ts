@@ -130,6 +130,7 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
   ],
   ['warmSchemas', shard({ warmSchemas: 0 }), shard({ warmSchemas: 101 }), /less than or equal to 100/],
   ['capacity', shard({ capacity: { tenants: 1 } }), shard({ capacity: { tenants: 0 } }), /greater than or equal to 1/],
+  ['connections', shard({ capacity: { connections: 10 } }), shard({ capacity: { connections: 9 } }), /greater than or equal to 10/],
 ]
 
 test.each(cases)(
