@@ -133,9 +133,10 @@ async function highest(database: Reader, text: string): Promise<number> {
   return row?.version ?? 0
 }
 
-// Whoever makes a role is a member of it: that does not make a tenant's login of the admin's.
-const TENANT_LOGINS = `SELECT t.rolname FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid JOIN pg_catalog.pg_roles t ON t.oid = m.member
-  WHERE g.rolname = $2 AND t.rolcanlogin AND t.rolname <> current_user`
+// Each has two, by turns. Whoever makes a role is a member of it: that does not make a tenant's login of the admin's.
+const TENANT_LOGINS = `SELECT one.login FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid JOIN pg_catalog.pg_roles t ON t.oid = m.member,
+    LATERAL (VALUES (t.rolname), ((t.rolname || '_b')::name)) one (login)
+  WHERE g.rolname = $2 AND t.rolname <> current_user`
 
 const DATABASE_FACTS = `
   SELECT pg_catalog.pg_get_userbyid(d.datdba) = current_user AS owned,
