@@ -195,7 +195,7 @@ const TENANT_FACTS = `
            'role', t.role_name, 'epoch', t.epoch, 'retained', t.retained_at IS NOT NULL, 'made', t.made_at IS NOT NULL) END AS record,
          CASE $6::text WHEN 'database' THEN d.oid IS NOT NULL ELSE n.oid IS NOT NULL END AS "placeExists",
          r.oid IS NOT NULL AS "roleExists",
-         CASE $6::text WHEN 'database' THEN coalesce(l.rolcanlogin AND pg_catalog.has_database_privilege(l.oid, d.oid, 'CONNECT'), false)
+         CASE $6::text WHEN 'database' THEN coalesce(l.rolcanlogin AND pg_catalog.has_database_privilege(l.oid, d.oid, 'CONNECT') AND pg_catalog.pg_has_role(l.oid, r.oid, 'SET'), false)
               ELSE coalesce(pg_catalog.pg_has_role(g.oid, r.oid, 'SET') AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE'), false) END AS granted,
          CASE $6::text WHEN 'row' THEN (SELECT coalesce(max(m.version), 0) FROM tenantry.row_migrations m)
               ELSE (SELECT coalesce(max(m.version), 0) FROM tenantry.migrations m WHERE m.tenant = $1::uuid) END AS version,

@@ -21,7 +21,7 @@ export function repairWall({ schema, role }: Physical, member: string, shared: b
       FROM pg_roles me JOIN pg_auth_members m ON m.roleid = me.oid JOIN pg_roles member ON member.oid = m.member
      WHERE me.rolname = ${text(role)} AND member.rolname NOT IN (${text(member)}, current_user)
     UNION
-    SELECT format('ALTER ROLE %I NOCREATEROLE NOCREATEDB', me.rolname) FROM pg_roles me WHERE me.rolname = ${text(role)} AND (me.rolcreaterole OR me.rolcreatedb)
+    SELECT format('ALTER ROLE %I NOCREATEROLE NOCREATEDB', me.rolname) FROM pg_roles me WHERE me.rolname IN (${text(role)}, ${text(member)}) AND (me.rolcreaterole OR me.rolcreatedb)
     UNION
     SELECT format('DROP POLICY %I ON %s', p.polname, p.polrelid::regclass)
       FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid

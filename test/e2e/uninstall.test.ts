@@ -46,28 +46,52 @@ async function records(...names: string[]): Promise<{ name: string; uid: string;
   return (await client.query(sql, [names]).finally(() => client.end())).rows
 }
 
+/** What is left of an object when the server's own part is taken off. */
+const anew = ({
+  apiVersion,
+  kind,
+  metadata: { name },
+  spec,
+}: {
+  apiVersion: string
+  kind: string
+  metadata: { name: string }
+  spec: object
+}) => ({
+  apiVersion,
+  kind,
+  metadata: { name },
+  spec,
+})
+
 const operatorPid = async () =>
   JSON.parse(await platform.local('status', '--json')).find(({ name }: { name: string }) => name === 'operator').pid
 
-test('OP-17: CRDs, Shards and the namespace are deleted; what was to be kept is served again after all was installed anew', async () => {
+test('OP-17: CRDs are deleted under a running operator and come back, then the namespace; what was to be kept is served again after all was installed anew', async () => {
   await apply(tenant('keeper', {}))
   await apply(tenant('goner', { deletionPolicy: 'Delete' }))
   await kubectl(['wait', '--for=condition=Ready', 'tenant', '--all', '--timeout=60s'])
   expect(await tasks('keeper', 'kept')).toEqual(['kept'])
   const pid = await operatorPid()
+  const shards = JSON.parse(await kubectl(['get', 'shards', '-o', 'json']))
   const installation = JSON.parse(await kubectl(['get', 'configmap', 'tenantry-installation', '-o', 'json']))
 
   await expect(kubectl(['delete', 'namespace', 'tenantry'])).rejects.toThrow(/kubectl delete tenants,shards --all -n tenantry/)
   await kubectl(['delete', 'crd', 'tenants.tenantry.dev', '--timeout=60s'])
   expect(await records('keeper', 'goner')).toMatchObject([{ name: 'keeper', kept: true }])
   await kubectl(['delete', 'crd', 'shards.tenantry.dev', '--timeout=60s'])
+  await kubectl(['apply', '-f', 'crds/'])
+  await kubectl(['wait', '--for=condition=Established', 'crd/tenants.tenantry.dev', 'crd/shards.tenantry.dev', '--timeout=30s'])
+  await eventually(() => apply({ ...shards, items: shards.items.map(anew) }))
+  await apply(tenant('between', { deletionPolicy: 'Delete' }))
+  await kubectl(['wait', '--for=condition=Ready', 'tenant/between', '--timeout=60s'])
   expect(await operatorPid()).toBe(pid)
+  await kubectl(['delete', 'tenants,shards', '--all', '--timeout=60s'])
   await eventually(() => kubectl(['delete', 'namespace', 'tenantry', '--timeout=60s']))
 
   const [kept] = await records('keeper')
-  const { name, namespace } = installation.metadata
-  await kubectl(['create', 'namespace', namespace])
-  await apply({ ...installation, metadata: { name, namespace } })
+  await kubectl(['create', 'namespace', 'tenantry'])
+  await apply({ ...anew(installation), immutable: true, data: installation.data })
   await platform.local('down')
   await platform.local('up')
   await apply(tenant('heir', { adopt: kept?.uid }))

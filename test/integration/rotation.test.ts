@@ -252,3 +252,25 @@ describe.each(SUBJECTS)('the login of a $kind', (subject) => {
     )
   })
 })
+
+test('OP-16: what the second login of a tenant needs is given back, and what it may not have is taken away', async () => {
+  await take({ kind: 'tenant', name: 'own', tenant: 'own' })
+  const [role, second] = it.logins
+  const before = await credentials()
+  if (before.username !== second) {
+    await age(2 * HOUR)
+    await rotatedFrom(before)
+  }
+  const admin = new pg.Client({ connectionString: inject('postgres').adminUrl })
+  await admin.connect()
+  await admin.query(`REVOKE "${role}" FROM "${second}"; ALTER ROLE "${second}" CREATEDB`)
+  await touch()
+  const held = async () => {
+    const sql = `SELECT pg_has_role($2, $1, 'SET') AS acts, rolcreatedb AS makes FROM pg_roles WHERE rolname = $2`
+    expect((await admin.query(sql, [role, second])).rows).toEqual([{ acts: true, makes: false }])
+  }
+  await vi.waitFor(held, PATIENCE)
+  await admin.end()
+  const answer = await fetch(new URL('/v1/tasks', runtime.url), { headers: { 'x-api-key': it.token } })
+  expect(answer.status).toBe(200)
+})
