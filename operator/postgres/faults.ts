@@ -30,7 +30,9 @@ const FAULTS = `
                     FROM inside JOIN pg_catalog.pg_class c ON c.oid = inside.objid
                    WHERE inside.classid = 'pg_catalog.pg_class'::regclass AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')),
        rights AS (SELECT 'schema' AS what, x.grantee FROM place, LATERAL pg_catalog.aclexplode(place.nspacl) x
-                  UNION SELECT tables.relname::text, x.grantee FROM tables, LATERAL pg_catalog.aclexplode(tables.relacl) x)
+                  UNION SELECT tables.relname::text, x.grantee FROM tables, LATERAL pg_catalog.aclexplode(tables.relacl) x
+                  UNION SELECT 'what will be made in the schema', x.grantee FROM place JOIN pg_catalog.pg_default_acl a ON a.defaclnamespace = place.oid,
+                    LATERAL pg_catalog.aclexplode(a.defaclacl) x)
   SELECT 'RoleTooPowerful' AS reason, me.rolname || ' has an attribute that no tenant may have' AS what
     FROM me WHERE me.rolsuper OR me.rolbypassrls OR me.rolcreaterole OR me.rolcreatedb OR me.rolreplication
   UNION ALL

@@ -17,6 +17,11 @@ export function repairWall({ schema, role }: Physical, member: string, shared: b
       FROM pg_class c, LATERAL aclexplode(c.relacl) x LEFT JOIN pg_roles other ON other.oid = x.grantee
      WHERE c.relnamespace = to_regnamespace(${text(name(schema))}) AND (x.grantee = 0 OR other.rolname NOT IN (${text(role)}, current_user))
     UNION
+    SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I REVOKE ALL ON %s FROM %s', pg_get_userbyid(a.defaclrole), n.nspname,
+                  CASE a.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS' ELSE 'TYPES' END, coalesce(quote_ident(other.rolname), 'PUBLIC'))
+      FROM pg_namespace n JOIN pg_default_acl a ON a.defaclnamespace = n.oid, LATERAL aclexplode(a.defaclacl) x LEFT JOIN pg_roles other ON other.oid = x.grantee
+     WHERE n.nspname = ${text(schema)} AND (x.grantee = 0 OR other.rolname NOT IN (${text(role)}, current_user))
+    UNION
     SELECT format('REVOKE %I FROM %I', me.rolname, member.rolname)
       FROM pg_roles me JOIN pg_auth_members m ON m.roleid = me.oid JOIN pg_roles member ON member.oid = m.member
      WHERE me.rolname = ${text(role)} AND member.rolname NOT IN (${text(member)}, current_user)

@@ -87,6 +87,7 @@ function onTable({ whose, table, uid }: Entry): Attempt[] {
     { name: `write ${whose}`, kind: 'rows', sql: counted(`INSERT INTO ${table} ${columns} VALUES ${values}`) },
     { name: `change ${whose}`, kind: 'rows', sql: counted(`UPDATE ${table} SET title = 'x' WHERE ${own}`) },
     { name: `delete ${whose}`, kind: 'rows', sql: counted(`DELETE FROM ${table} WHERE ${own}`) },
+    { name: `lock ${whose}`, kind: 'rows', sql: `WITH held AS (SELECT FROM ${table} WHERE ${own} FOR UPDATE) SELECT count(*) FROM held` },
     { name: `truncate ${whose}`, kind: 'command', sql: `TRUNCATE ${table}` },
     { name: `alter ${whose}`, kind: 'command', sql: `ALTER TABLE ${table} NO FORCE ROW LEVEL SECURITY` },
     { name: `copy ${whose}`, kind: 'command', sql: `COPY ${table} TO PROGRAM 'true'` },

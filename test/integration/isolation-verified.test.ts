@@ -79,6 +79,12 @@ test.each(ISOLATIONS)('%s: the condition is true because every attempt to break 
 const repaired: [string, string, (name: string) => string, RegExp][] = [
   ['a right of PUBLIC on a table', 'schema', (name) => `GRANT SELECT ON ${name}.tasks TO PUBLIC`, /PUBLIC has rights on tasks/],
   ['a right of another role on the schema', 'schema', (name) => `GRANT USAGE ON SCHEMA ${name} TO ${rows}`, /has rights on schema/],
+  [
+    'a right of PUBLIC on what will be made',
+    'schema',
+    (name) => `ALTER DEFAULT PRIVILEGES IN SCHEMA ${name} GRANT SELECT ON TABLES TO PUBLIC`,
+    /PUBLIC has rights on what will be made/,
+  ],
   ['another member of the role', 'schema', (name) => `GRANT ${name} TO ${rows}`, /may act as/],
   ['an attribute of the role', 'schema', (name) => `ALTER ROLE ${name} CREATEROLE`, /attribute/],
   [
