@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { connectRedis } from './cache/redis.ts'
 import { type Cache, createCache } from './cache/tiers.ts'
 import { createCommandBus } from './commands/bus.ts'
+import { purgeDeparted } from './events/departed.ts'
 import { Jetstream } from './events/jetstream.ts'
 import { Relay } from './events/relay.ts'
 import { followEvents } from './events/stream.ts'
@@ -134,6 +135,8 @@ function openEvents({ natsUrl }: Settings, { routing, session, cache, log }: Par
       onGap: () => cache.forget(),
     })
   }
+  const isKnown = (uid: string) => (routing.loaded() ? routing.table().byUid.has(uid) : undefined)
+  held.defer(purgeDeparted({ jetstream, isKnown, log }))
   const shared = {
     session,
     jetstream,

@@ -3,6 +3,7 @@ import {
   JetStreamApiCodes,
   JetStreamApiError,
   type JetStreamClient,
+  type JetStreamManager,
   type JsMsg,
   jetstream,
   jetstreamManager,
@@ -12,7 +13,7 @@ import {
 import { type NatsConnection, nanos } from '@nats-io/transport-node'
 import type { Log } from '../log.ts'
 import { Connection, NatsAway } from './connection.ts'
-import { everySubject } from './subjects.ts'
+import { everySubject, everySubjectOf, tenantIn } from './subjects.ts'
 
 export type JetstreamOptions = {
   url: string
@@ -99,6 +100,20 @@ export class Jetstream {
     })
   }
 
+  /** The UIDs of all tenants that have events in the stream; none while NATS is away. */
+  async tenants(): Promise<string[]> {
+    const { stream, prefix } = this.#options
+    const manager = await this.#manager()
+    const info = await manager?.streams.info(stream, { subjects_filter: everySubject(prefix) })
+    return [...new Set(Object.keys(info?.state.subjects ?? {}).map((subject) => tenantIn(prefix, subject)))]
+  }
+
+  /** Takes the events of one tenant out of the stream. */
+  async purge(tenantUid: string): Promise<void> {
+    const { stream, prefix } = this.#options
+    await (await this.#manager())?.streams.purge(stream, { filter: everySubjectOf(prefix, tenantUid) })
+  }
+
   /** Calls `listener` when the stream had to be made, so that earlier events are not in it. */
   whenNew(listener: () => void): void {
     this.#onNew.add(listener)
@@ -107,6 +122,11 @@ export class Jetstream {
   /** Sends what is under way and ends the connection. */
   close(): Promise<void> {
     return this.#connection.close()
+  }
+
+  async #manager(): Promise<JetStreamManager | undefined> {
+    const connection = this.#connection.present
+    return connection && jetstreamManager(connection, { checkAPI: false })
   }
 
   #repair(): void {
