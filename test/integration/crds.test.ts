@@ -100,6 +100,18 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
   ['database length', at({ database: 'a'.repeat(50) }), at({ database: 'a'.repeat(51) }), /(more|longer) than 50/],
   ['database not of Postgres', at({ database: 'postgres1' }), at({ database: 'postgres' }), /not be a database of Postgres itself/],
   ['database without the prefix of Postgres', at({ database: 'pgx' }), at({ database: 'pg_x' }), /must not begin with pg_/],
+  [
+    'the name of the admin Secret',
+    shard({ adminSecretRef: { name: 'shard-a.admin' } }),
+    shard({ adminSecretRef: { name: '%I' } }),
+    /spec.adminSecretRef.name must be the name of a Secret/,
+  ],
+  [
+    'the name of the CA Secret',
+    shard({ tls: { caSecretRef: { name: 'shard-a.ca' } } }),
+    shard({ tls: { caSecretRef: { name: '../ca' } } }),
+    /spec.tls.caSecretRef.name must be the name of a Secret/,
+  ],
   ['verify-full needs a CA', shard({}), shard({ tls: {} }), /verify-full needs spec.tls.caSecretRef/],
   [
     'a CA needs verify-full',
