@@ -16,7 +16,7 @@ import type { TenantWorld } from './observe.ts'
 import type { Placement } from './placement.ts'
 import type { Failure, KeyStep, TenantPlan } from './plan.ts'
 import { tellEnd, tellRelease } from './removal.ts'
-import { homeOf, isolationOf, takeSteps, targetOf } from './steps.ts'
+import { homeOf, takeSteps, targetOf } from './steps.ts'
 import { routeState, suspensionOf } from './subscription.ts'
 import type { TenantTools } from './target.ts'
 import { repairTenant, type Verdict, verifyTenant } from './verify.ts'
@@ -103,7 +103,7 @@ async function serve(tools: TenantTools, world: TenantWorld, plan: Served, signa
 
 async function keepLogin(tools: TenantTools, world: TenantWorld, signal: AbortSignal): Promise<number | undefined> {
   const target = targetOf(tools, world, signal)
-  if (target === undefined || isolationOf(target, world) !== 'database') return undefined
+  if (target === undefined || target.isolation !== 'database') return undefined
   return rotateLogin(target, world.tenant, world.now, signal)
 }
 
@@ -111,13 +111,12 @@ async function keepLogin(tools: TenantTools, world: TenantWorld, signal: AbortSi
 async function guard(tools: TenantTools, world: TenantWorld, signal: AbortSignal): Promise<Verdict | undefined> {
   const target = targetOf(tools, world, signal)
   if (target === undefined) return undefined
-  const isolation = isolationOf(target, world)
-  const verdict = await verifyTenant(target, isolation)
+  const verdict = await verifyTenant(target)
   if (verdict.kind !== 'broken') return verdict
-  breachChannel.publish({ isolation, reason: verdict.reason })
+  breachChannel.publish({ isolation: target.isolation, reason: verdict.reason })
   if (tools.onBreach === 'suspend') return verdict
-  await repairTenant(target, isolation)
-  const after = await verifyTenant(target, isolation)
+  await repairTenant(target)
+  const after = await verifyTenant(target)
   if (after.kind === 'verified')
     await tools.recorder.record(world.tenant, 'Warning', 'IsolationRepaired', `Took away: ${verdict.what.join('; ')}.`)
   return after

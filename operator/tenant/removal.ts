@@ -1,4 +1,4 @@
-import { type Isolation, TENANT_RELEASE } from '../../crds/tenant.ts'
+import { TENANT_RELEASE } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
 import type { Recorder } from '../kubernetes/recorder.ts'
 import { readSpareLogin, readTenant } from '../postgres/catalog.ts'
@@ -13,7 +13,7 @@ import type { Target } from './target.ts'
  * Throws DeletionBlocked when something of a tenant that was dropped is still there. That no statement failed is not enough: a trigger can
  * make one do nothing.
  */
-export async function proveGone({ database, identity, physical, names }: Target, isolation: Isolation): Promise<void> {
+export async function proveGone({ database, identity, isolation, physical, names }: Target): Promise<void> {
   const { record, placeExists, roleExists, version } = await readTenant(database, identity.uid, isolation, names)
   const { spare } = ownLogins(physical.role)
   const spareExists = isolation === 'database' && (await readSpareLogin(database, spare)).exists

@@ -29,21 +29,15 @@ export async function takeSteps(
 ): Promise<Attempt | undefined> {
   const target = targetOf(tools, world, signal)
   if (target === undefined) return undefined
-  const isolation = isolationOf(target, world)
   for (const step of steps) {
     try {
-      await ACTIONS[isolation][step.kind](target, step)
-      if (step.kind === 'drop') await proveGone(target, isolation)
+      await ACTIONS[target.isolation][step.kind](target, step)
+      if (step.kind === 'drop') await proveGone(target)
     } catch (cause) {
       return { step, failure: describe(world.tenant, step, target.shard, cause) }
     }
   }
   return undefined
-}
-
-/** How the tenant is kept apart: what is made of it says so, and what was asked for before anything is. */
-export function isolationOf({ facts }: Target, { tenant }: TenantWorld): Isolation {
-  return facts.record?.isolation ?? tenant.spec.isolation
 }
 
 /** The tenant on its Shard, as far as that was looked at. */
@@ -61,6 +55,7 @@ export function targetOf(tools: TenantTools, { look, tenant, installation }: Ten
     names,
     identity: { uid, installation, namespace, name, epoch: 1 },
     owner,
+    isolation: look.facts.record?.isolation ?? tenant.spec.isolation,
     physical,
     facts: look.facts,
     limits: limitsOf(tenant.spec),

@@ -1,3 +1,4 @@
+import type { Isolation } from '../../crds/tenant.ts'
 import type { Client } from '../kubernetes/client.ts'
 import type { Secret } from '../kubernetes/object.ts'
 import type { Recorder } from '../kubernetes/recorder.ts'
@@ -41,6 +42,8 @@ export type Target = {
   identity: TenantIdentity
   /** The UID of the Tenant itself. */
   owner: string
+  /** How the tenant is kept apart: what is made of it says so, and what was asked for before anything is. */
+  isolation: Isolation
   physical: Physical
   facts: TenantFacts
   /** What its spec says that it may take. */

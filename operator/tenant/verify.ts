@@ -1,5 +1,5 @@
 import type { Credentials } from '../../config/routing.ts'
-import type { Isolation, TenantReason } from '../../crds/tenant.ts'
+import type { TenantReason } from '../../crds/tenant.ts'
 import type { Database } from '../postgres/connect.ts'
 import { sqlState } from '../postgres/failure.ts'
 import { type Fault, readFaults } from '../postgres/faults.ts'
@@ -17,33 +17,32 @@ export type Verdict =
   | { kind: 'broken'; reason: TenantReason; what: string[] }
   | { kind: 'unclear'; what: string[] }
 
+type Connection = Pick<Database, 'query' | 'run'>
+
 const NO_PRIVILEGE = '42501'
 
 /**
  * Tries to break out of a tenant, with its own way to its data: as the runtime's login under the tenant's role, or as the tenant's own
  * login; at a neighbour that is there for this, never at a tenant. Then reads the catalog for what would let others in. Nothing is changed.
  */
-export async function verifyTenant(target: Target, isolation: Isolation): Promise<Verdict> {
-  const login = await loginOf(target, isolation)
+export async function verifyTenant(target: Target): Promise<Verdict> {
+  const login = await loginOf(target)
   if (login === undefined) return { kind: 'unclear', what: ['the runtime has no login yet'] }
-  const tried = isolation === 'database' ? await tryOwnLogin(target, login) : await tryRoles(target, isolation, login)
-  const faults = await faultsOf(target, isolation)
+  const tried = target.isolation === 'database' ? await tryOwnLogin(target, login) : await tryRoles(target, login)
+  const faults = await faultsOf(target)
   const what = [...faults.map((fault) => fault.what), ...tried.reached]
   // The catalog names the cause where it shows one.
   if (what.length > 0) return { kind: 'broken', reason: faults[0]?.reason ?? 'NeighbourReached', what }
   return tried.unclear.length > 0 ? { kind: 'unclear', what: tried.unclear } : { kind: 'verified', attempts: tried.attempts }
 }
 
-async function loginOf({ tools, identity, physical, shard, signal }: Target, isolation: Isolation): Promise<Credentials | undefined> {
+async function loginOf({ tools, identity, isolation, physical, shard, signal }: Target): Promise<Credentials | undefined> {
   const key = isolation === 'database' ? physical.role : shard
   return loginIn(tools.logins(), key) ?? (await readLogin({ client: tools.client, namespace: identity.namespace, signal }, key))
 }
 
-async function tryRoles(
-  { tools, shard, names, identity, physical, database }: Target,
-  isolation: Isolation,
-  login: Credentials,
-): Promise<Tried> {
+async function tryRoles(target: Target, login: Credentials): Promise<Tried> {
+  const { tools, shard, names, identity, isolation, physical, database } = target
   const text = tryAll(physical, identity.uid, attemptsOf(isolation, identity.uid, names), entriesOf(isolation, names))
   const tryOnce = () => tools.connections.asRuntime(shard, loginPart(login), (connection) => attempt(connection, text))
   const tried = await tryOnce()
@@ -78,10 +77,20 @@ async function attempt(connection: Database, text: string): Promise<Tried> {
   return JSON.parse(String(row?.tried))
 }
 
-function faultsOf({ tools, shard, names, physical, database }: Target, isolation: Isolation): Promise<Fault[]> {
-  if (isolation !== 'database') return readFaults(database, physical, names.runtime, isolation === 'row')
-  const other = ownLogins(physical.role).spare
-  return tools.connections.apart(shard, physical.database, (own) => readFaults(own, physical, other, false))
+function faultsOf(target: Target): Promise<Fault[]> {
+  return whereTablesAre(target, (database) => readFaults(database, target.physical, memberOf(target), target.isolation === 'row'))
+}
+
+/** The one that may act as the tenant's role: the runtime, or the tenant's other login. */
+function memberOf({ isolation, names, physical }: Target): string {
+  return isolation === 'database' ? ownLogins(physical.role).spare : names.runtime
+}
+
+function whereTablesAre<T>(
+  { tools, shard, isolation, physical, database }: Target,
+  work: (database: Connection) => Promise<T>,
+): Promise<T> {
+  return isolation === 'database' ? tools.connections.apart(shard, physical.database, work) : work(database)
 }
 
 function loginPart({ username, password }: Credentials): { username: string; password: string } {
@@ -89,8 +98,8 @@ function loginPart({ username, password }: Credentials): { username: string; pas
 }
 
 /** Takes away what holds the wall open, as far as that loses nothing. */
-export async function repairTenant({ tools, shard, names, physical, database }: Target, isolation: Isolation): Promise<void> {
-  const text = repairWall(physical, isolation === 'database' ? ownLogins(physical.role).spare : names.runtime, isolation === 'row')
-  if (isolation === 'database') return tools.connections.apart(shard, physical.database, (own) => own.run(text))
-  await database.run(isolation === 'row' ? `${text}\n${grantRows(names)}\n${secureTables()}` : text)
+export function repairTenant(target: Target): Promise<void> {
+  const { names, isolation, physical } = target
+  const text = repairWall(physical, memberOf(target), isolation === 'row')
+  return whereTablesAre(target, (database) => database.run(isolation === 'row' ? `${text}\n${grantRows(names)}\n${secureTables()}` : text))
 }
