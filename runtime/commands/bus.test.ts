@@ -10,6 +10,7 @@ const empty = { name: 'nothing', text: () => '', values: [] }
 
 const Rename: AnyCommand = {
   name: 'Rename',
+  scope: 'tasks:write',
   route: { method: 'POST', path: '/v1/names', status: 200 },
   input: z.strictObject({}),
   aggregate: {

@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import type { Scope } from '../../config/routing.ts'
 import type { Row, Statement } from '../shards/statement.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 
@@ -40,6 +41,8 @@ export type Change<State> = {
 /** One kind of command. `decide` is pure: it gives events, none when there is nothing to do, or throws a TenantryError. */
 export type Command<Input, State, Event extends NewEvent> = {
   name: string
+  /** What the caller must be allowed to do. */
+  scope: Scope
   route: CommandRoute
   /** Parses path parameters and body as one object, strictly. A path that can name nothing throws `not-found`. */
   input: z.ZodType<Input>

@@ -10,6 +10,7 @@ const TITLES: Record<ErrorCode, string> = {
   'invalid-request': 'The request is not valid',
   'tenant-conflict': 'The request names more than one tenant',
   unauthenticated: 'A valid API key is needed',
+  forbidden: 'The credential may not do this',
   'tenant-suspended': 'The tenant is suspended',
   'not-found': 'There is no such thing',
   'method-not-allowed': 'This method is not offered here',

@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import type { Scope } from '../../config/routing.ts'
 import type { Row, Statement } from '../shards/statement.ts'
 
 /** What a query answers: bytes that were built in Postgres and are passed through. */
@@ -14,6 +15,8 @@ export type Answer = {
 /** One kind of query, declared as data so that http/ mounts every feature's queries the same way. */
 export type Query<Input> = {
   name: string
+  /** What the caller must be allowed to do. */
+  scope: Scope
   route: { path: string }
   /** Parses path parameters and query string as one object, strictly; values arrive as strings. */
   input: z.ZodType<Input>

@@ -11,6 +11,7 @@ const task: Aggregate<Task, TaskEvent> = { name: 'task', load: taskById, read: r
 /** Makes a task. */
 export const CreateTask: Command<z.infer<typeof newTask>, Task, TaskEvent> = {
   name: 'CreateTask',
+  scope: 'tasks:write',
   route: { method: 'POST', path: '/v1/tasks', status: 201 },
   input: newTask,
   aggregate: task,
@@ -21,6 +22,7 @@ export const CreateTask: Command<z.infer<typeof newTask>, Task, TaskEvent> = {
 /** Changes what the caller names, and leaves the rest. */
 export const UpdateTask: Command<z.infer<typeof taskEdit>, Task, TaskEvent> = {
   name: 'UpdateTask',
+  scope: 'tasks:write',
   route: { method: 'PATCH', path: '/v1/tasks/{id}', status: 200 },
   input: taskEdit,
   aggregate: task,
@@ -31,6 +33,7 @@ export const UpdateTask: Command<z.infer<typeof taskEdit>, Task, TaskEvent> = {
 /** Marks a task as done, once. */
 export const CompleteTask: Command<z.infer<typeof onlyId>, Task, TaskEvent> = {
   name: 'CompleteTask',
+  scope: 'tasks:write',
   route: { method: 'POST', path: '/v1/tasks/{id}/complete', status: 200 },
   input: onlyId,
   aggregate: task,
@@ -41,6 +44,7 @@ export const CompleteTask: Command<z.infer<typeof onlyId>, Task, TaskEvent> = {
 /** Removes a task; its events stay. */
 export const DeleteTask: Command<z.infer<typeof onlyId>, Task, TaskEvent> = {
   name: 'DeleteTask',
+  scope: 'tasks:write',
   route: { method: 'DELETE', path: '/v1/tasks/{id}', status: 204 },
   input: onlyId,
   aggregate: task,

@@ -9,6 +9,7 @@ import { PRIORITIES, STATUSES } from './task.ts'
 /** One task. */
 export const GetTask: Query<z.infer<typeof onlyId>> = {
   name: 'GetTask',
+  scope: 'tasks:read',
   route: { path: '/v1/tasks/{id}' },
   input: onlyId,
   cacheKey: ({ id }) => `task:${id}`,
@@ -39,6 +40,7 @@ const listInput = z.strictObject({
 /** Tasks, newest first, a page at a time. */
 export const ListTasks: Query<z.infer<typeof listInput>> = {
   name: 'ListTasks',
+  scope: 'tasks:read',
   route: { path: '/v1/tasks' },
   input: listInput,
   cacheKey: () => undefined,
@@ -54,6 +56,7 @@ export const ListTasks: Query<z.infer<typeof listInput>> = {
 /** How many tasks there are of each kind, as of the projection's checkpoint. */
 export const TaskStatistics: Query<Record<string, never>> = {
   name: 'TaskStatistics',
+  scope: 'tasks:read',
   route: { path: '/v1/tasks/statistics' },
   input: z.strictObject({}),
   cacheKey: () => 'tasks:statistics',
