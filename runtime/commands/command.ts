@@ -68,8 +68,8 @@ export type Outcome = {
 
 /** What a caller may ask for besides the command itself. */
 export type CommandOptions = {
-  /** From `If-Match`: the command is refused with `precondition-failed` at any other version. */
-  expectedVersion?: number
+  /** From `If-Match` and `If-None-Match`: at a version that it does not accept the command is refused with `precondition-failed`. */
+  accepts?: (version: number) => boolean
   /** Gives up what has not been sent to Postgres yet. */
   signal: AbortSignal
 }
