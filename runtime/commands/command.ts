@@ -27,6 +27,8 @@ export type Aggregate<State, Event extends NewEvent> = {
   save: (tenantUid: string, epoch: number, changes: readonly Change<State>[]) => Statement
   /** The JSON a caller is answered with: the same bytes as the query of the same state gives. */
   render: (state: State, version: number) => string
+  /** The shape of that JSON; its `title` is the name in the OpenAPI document. */
+  output: z.ZodType
 }
 
 /** One decided command: the state before is at `version` (0: not there), `after` is null when it was deleted. */
@@ -41,6 +43,8 @@ export type Change<State> = {
 /** One kind of command. `decide` is pure: it gives events, none when there is nothing to do, or throws a TenantryError. */
 export type Command<Input, State, Event extends NewEvent> = {
   name: string
+  /** What it does, in a few words for the document. */
+  summary: string
   /** What the caller must be allowed to do. */
   scope: Scope
   route: CommandRoute

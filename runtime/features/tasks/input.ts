@@ -11,13 +11,17 @@ export function text(min: number, max: number) {
     .refine((value) => !value.includes('\u0000') && value.isWellFormed(), 'must not contain a null byte or broken Unicode')
     .refine((value) => count(value, max) >= min, `must have at least ${min} character${min === 1 ? '' : 's'}`)
     .refine((value) => count(value, max) <= max, `must have at most ${max} characters`)
+    .meta({ minLength: min, maxLength: max })
 }
 
 /** The id in a path. What is no UUID names nothing: `not-found`. */
-const taskId = z.string().transform((id) => {
-  if (!UUID.test(id)) throw new TenantryError('not-found', 'There is no such task.')
-  return id.toLowerCase()
-})
+const taskId = z
+  .string()
+  .meta({ format: 'uuid', description: 'The id of the task.' })
+  .transform((id) => {
+    if (!UUID.test(id)) throw new TenantryError('not-found', 'There is no such task.')
+    return id.toLowerCase()
+  })
 
 /** An RFC 3339 date-time, made UTC with milliseconds; the years are 1 to 9999. */
 const dateTime = z.iso
