@@ -5,6 +5,7 @@ import { TENANT_REASONS } from '../crds/tenant.ts'
 import { describeSettings as describeOperator } from '../operator/settings.ts'
 import { PLANS } from '../operator/tenant/limits.ts'
 import { ERRORS } from '../runtime/errors.ts'
+import { PROBLEM_TYPES } from '../runtime/http/problem-types.ts'
 import { describeSettings as describeRuntime } from '../runtime/settings.ts'
 
 const README = readFileSync('README.md', 'utf8')
@@ -27,8 +28,12 @@ function settings(help: string): [string, string[]][] {
 }
 
 test('the table of errors is that of the code', () => {
-  const table = rows('When a request is refused').map(([code, [status]]) => [code, Number(status)])
-  expect(table).toEqual(Object.entries(ERRORS))
+  const errors = Object.entries(PROBLEM_TYPES).map(([code, { meaning }]) => [
+    code,
+    [String(new Map(Object.entries(ERRORS)).get(code)), meaning],
+  ])
+  expect(rows('When a request is refused')).toEqual(errors)
+  expect(Object.keys(PROBLEM_TYPES)).toEqual(Object.keys(ERRORS))
 })
 
 test('the tables of reasons are those of the code', () => {

@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import type { Scope } from '../../config/routing.ts'
 import type { TenantryError } from '../errors.ts'
 import type { Row, Statement } from '../shards/statement.ts'
 import type { TenantContext } from '../tenancy/context.ts'
@@ -32,6 +33,8 @@ export type Aggregate<State, Event extends NewEvent> = {
   refusals?: Readonly<Record<string, () => TenantryError>>
   /** The JSON a caller is answered with: the same bytes as the query of the same state gives. */
   render: (state: State, version: number) => string
+  /** The shape of that JSON; its `title` is the name in the OpenAPI document. */
+  output: z.ZodType
 }
 
 /** One decided command: the state before is at `version` (0: not there), `after` is null when it was deleted. */
@@ -46,6 +49,10 @@ export type Change<State> = {
 /** One kind of command. `decide` is pure: it gives events, none when there is nothing to do, or throws a TenantryError. */
 export type Command<Input, State, Event extends NewEvent> = {
   name: string
+  /** What it does, in a few words for the document. */
+  summary: string
+  /** What the caller must be allowed to do. */
+  scope: Scope
   route: CommandRoute
   /** Parses path parameters and body as one object, strictly. A path that can name nothing throws `not-found`. */
   input: z.ZodType<Input>
@@ -71,8 +78,8 @@ export type Outcome = {
 
 /** What a caller may ask for besides the command itself. */
 export type CommandOptions = {
-  /** From `If-Match`: the command is refused with `precondition-failed` at any other version. */
-  expectedVersion?: number
+  /** From `If-Match` and `If-None-Match`: at a version that it does not accept the command is refused with `precondition-failed`. */
+  accepts?: (version: number) => boolean
   /** Gives up what has not been sent to Postgres yet. */
   signal: AbortSignal
 }

@@ -10,14 +10,18 @@ export function text(min: number, max: number) {
     .refine((value) => !value.includes('\u0000') && value.isWellFormed(), 'must not contain a null byte or broken Unicode')
     .refine((value) => count(value, max) >= min, `must have at least ${min} character${min === 1 ? '' : 's'}`)
     .refine((value) => count(value, max) <= max, `must have at most ${max} characters`)
+    .meta({ minLength: min, maxLength: max })
 }
 
 /** The id in a path, of a thing of that name. What is no UUID names nothing: `not-found`. */
 export function idInPath(thing: string) {
-  return z.string().transform((id) => {
-    if (!UUID.test(id)) throw new TenantryError('not-found', `There is no such ${thing}.`)
-    return id.toLowerCase()
-  })
+  return z
+    .string()
+    .meta({ format: 'uuid', description: `The id of the ${thing}.` })
+    .transform((id) => {
+      if (!UUID.test(id)) throw new TenantryError('not-found', `There is no such ${thing}.`)
+      return id.toLowerCase()
+    })
 }
 
 // Characters as people count them, not UTF-16 units; never more work than needed to know.

@@ -9,7 +9,8 @@ const LIMIT = 'must be a whole number from 1 to 100'
 export const pageInput = {
   limit: z
     .string()
-    .regex(/^([1-9]\d?|100)$/, LIMIT)
+    .refine((value) => /^([1-9]\d?|100)$/.test(value), LIMIT)
+    .meta({ type: 'integer', minimum: 1, maximum: 100, default: 50, description: 'The most to give.' })
     .transform(Number)
     .default(50),
   cursor: z
@@ -17,6 +18,16 @@ export const pageInput = {
     .regex(/^[A-Za-z0-9_-]{22}$/, CURSOR)
     .transform((value) => Buffer.from(value, 'base64url').toString('hex'))
     .optional(),
+}
+
+/** The shape of a page of such items; `title` is its name in the OpenAPI document. */
+export function shownPage<Item extends z.ZodType>(item: Item, title: string, example: object) {
+  return z
+    .strictObject({
+      items: z.array(item),
+      nextCursor: z.string().nullable().meta({ description: 'Give it back as `cursor` to go on; null: this is the last page.' }),
+    })
+    .meta({ title, examples: [{ items: [example], nextCursor: null }] })
 }
 
 /**

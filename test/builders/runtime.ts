@@ -44,7 +44,8 @@ export async function command(
     .find((one) => one.name === name)
     ?.input.parse(raw)
   const { signal } = new AbortController()
-  return bus.execute(tenant, name, input, expectedVersion === undefined ? { signal } : { signal, expectedVersion })
+  const accepts = (version: number) => version === expectedVersion
+  return bus.execute(tenant, name, input, expectedVersion === undefined ? { signal } : { signal, accepts })
 }
 
 /** Parses the input as http/ does, and asks without caches. */

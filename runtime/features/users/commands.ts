@@ -4,6 +4,7 @@ import { TenantryError } from '../../errors.ts'
 import { registerUser } from './decide.ts'
 import { evolve } from './evolve.ts'
 import { newUser } from './input.ts'
+import { shownUser } from './output.ts'
 import { readUser, renderUser, saveUsers, userById } from './repository.ts'
 import type { User, UserEvent } from './user.ts'
 
@@ -20,11 +21,14 @@ const user: Aggregate<User, UserEvent> = {
       }),
   },
   render: renderUser,
+  output: shownUser,
 }
 
 /** Makes a user. */
 export const RegisterUser: Command<z.infer<typeof newUser>, User, UserEvent> = {
   name: 'RegisterUser',
+  summary: 'Make a user',
+  scope: 'users:write',
   route: { method: 'POST', path: '/v1/users', status: 201 },
   input: newUser,
   aggregate: user,
