@@ -3,10 +3,8 @@ import { lockHead } from '../shards/head.ts'
 import type { Session } from '../shards/session.ts'
 import type { Row } from '../shards/statement.ts'
 import type { TenantContext } from '../tenancy/context.ts'
+import { readSaved, type Saved } from './change.ts'
 import type { AnyCommand, Change } from './command.ts'
-
-/** Where a change stands after its commit. */
-export type Saved = { version: number; position: number }
 
 type AnyAggregate = AnyCommand['aggregate']
 type Waiting = {
@@ -87,9 +85,11 @@ export class Saver {
 }
 
 function settle({ aggregate, resolve, reject }: Waiting, row: Row | undefined): void {
-  const refusal = row?.refusal ?? undefined
-  if (refusal !== undefined) reject(aggregate.refusals?.[String(refusal)]?.() ?? new Error(`a ${aggregate.name} was refused by ${refusal}`))
-  else resolve(row && { version: Number(row.version), position: Number(row.position) })
+  try {
+    resolve(readSaved(aggregate, row))
+  } catch (error) {
+    reject(error)
+  }
 }
 
 // Those that fit into one statement: the same table, the same route, and each thing once. The others keep their order.

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { type CommandBus, createCommandBus } from '../../runtime/commands/bus.ts'
-import type { Outcome } from '../../runtime/commands/command.ts'
+import type { OnCommit, Outcome } from '../../runtime/commands/command.ts'
 import { tasks } from '../../runtime/features/tasks/index.ts'
 import { users } from '../../runtime/features/users/index.ts'
 import type { Log } from '../../runtime/log.ts'
@@ -28,8 +28,13 @@ export function sessionOn(database: TestDatabase, settings: Partial<SessionSetti
 const FEATURES = [tasks, users]
 
 /** The command bus with every feature's commands. */
-export function busOn(session: Session, onCommit: (tenant: TenantContext) => void = () => undefined): CommandBus {
-  return createCommandBus({ session, commands: FEATURES.flatMap(({ commands }) => commands), onCommit })
+export function busOn(session: Session, onCommit: OnCommit = () => undefined): CommandBus {
+  return createCommandBus({
+    session,
+    commands: FEATURES.flatMap(({ commands }) => commands),
+    references: FEATURES.flatMap(({ references }) => references),
+    onCommit,
+  })
 }
 
 /** Parses the input as http/ does, and executes the command. */
