@@ -1,4 +1,4 @@
-import type { Limits, Route } from '../../config/routing.ts'
+import type { Issuer, Limits, Route } from '../../config/routing.ts'
 import type { Isolation } from '../../crds/tenant.ts'
 
 /** Where a tenant stands in its Shard. */
@@ -21,10 +21,11 @@ export type RouteParts = {
   limits: Limits
   hosts: readonly string[]
   keys: Route['keys']
+  jwt?: Issuer | undefined
 }
 
 /** The route of one tenant; the same parts always give an equal route. */
-export function buildRoute({ id, uid, home, state, limits, hosts, keys }: RouteParts): Route {
+export function buildRoute({ id, uid, home, state, limits, hosts, keys, jwt }: RouteParts): Route {
   return {
     id,
     uid,
@@ -33,5 +34,6 @@ export function buildRoute({ id, uid, home, state, limits, hosts, keys }: RouteP
     limits,
     hosts: [...hosts].sort(),
     keys: keys.toSorted((a, b) => (`${a.name} ${a.sha256}` < `${b.name} ${b.sha256}` ? -1 : 1)),
+    ...(jwt === undefined ? {} : { jwt }),
   }
 }
