@@ -59,7 +59,7 @@ export function pathOf({ template }: Offered, value: string): string {
 }
 
 /** A value that a schema accepts: its own example, or the plainest one. */
-export function exampleOf(schema: Schema): unknown {
+function exampleOf(schema: Schema): unknown {
   if (schema.examples !== undefined) return schema.examples[0]
   if (schema.enum !== undefined) return schema.enum[0]
   if (schema.anyOf !== undefined) return exampleOf(schema.anyOf[0] ?? {})
