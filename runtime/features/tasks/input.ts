@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { idInPath, text } from '../input.ts'
-import { PRIORITIES } from './task.ts'
+import { idInPath, idOf, text } from '../input.ts'
+import { ASSIGNEE, PRIORITIES } from './task.ts'
 
 /** An RFC 3339 date-time, made UTC with milliseconds; the years are 1 to 9999. */
 const dateTime = z.iso
@@ -8,13 +8,16 @@ const dateTime = z.iso
   .refine((value) => isStorable(new Date(value)), 'must lie in the years 1 to 9999')
   .transform((value) => new Date(value).toISOString())
 
+/** The id of a user. That there is one is for the tenant's tables to say, in the same words. */
+export const assignee = idOf(ASSIGNEE)
+
 const fields = {
   title: text(1, 200),
   description: text(0, 10_000).nullable(),
   priority: z.enum(PRIORITIES),
   tags: z.array(text(1, 50)).max(20, 'must have at most 20 tags'),
   dueDate: dateTime.nullable(),
-  assignee: text(1, 200).nullable(),
+  assignee: assignee.nullable(),
 }
 
 const EXAMPLE = { title: 'Water the plants', priority: 'high', tags: ['garden'] }

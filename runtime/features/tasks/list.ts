@@ -16,7 +16,7 @@ const CONDITIONS = {
   status: (p: string) => `status = ${p}`,
   priority: (p: string) => `priority = ${p}`,
   tag: (p: string) => `tags @> ARRAY[${p}::text]`,
-  assignee: (p: string) => `assignee = ${p}`,
+  assignee: (p: string) => `assignee_id = ${p}::uuid`,
   cursor: (p: string) => `id < ${p}::uuid`,
 } as const
 

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { Query } from '../../queries/query.ts'
 import { text } from '../input.ts'
 import { pageAnswer, pageInput } from '../page.ts'
-import { onlyId } from './input.ts'
+import { assignee, onlyId } from './input.ts'
 import { listTasks } from './list.ts'
 import { shownStatistics, shownTask, shownTasks } from './output.ts'
 import { taskById } from './repository.ts'
@@ -27,7 +27,7 @@ const listInput = z.strictObject({
   status: z.enum(STATUSES).optional(),
   priority: z.enum(PRIORITIES).optional(),
   tag: text(1, 50).optional(),
-  assignee: text(1, 200).optional(),
+  assignee: assignee.optional(),
   ...pageInput,
 })
 
