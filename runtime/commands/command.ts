@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import type { Quota } from '../../config/routing.ts'
 import type { Row, Statement } from '../shards/statement.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 
@@ -18,12 +19,17 @@ export type Loaded<State> = { state: State; version: number; position: number }
 export type Aggregate<State, Event extends NewEvent> = {
   /** The singular name, also the second word of the event's subject. */
   name: string
+  /** The limit that says how many of them a tenant may have. */
+  quota: Quota
   load: (tenantUid: string, id: string) => Statement
   /** Turns the row of `load` into state. */
   read: (row: Row) => Loaded<State>
   evolve: (state: State | null, event: Event) => State | null
-  /** Writes those changes whose version still holds, with their events; a row `{id, version, position}` for each of them. See events/store. */
-  save: (tenantUid: string, epoch: number, changes: readonly Change<State>[]) => Statement
+  /**
+   * Writes those changes whose version still holds, with their events; a row `{id, version, position}` for each of them. A new one that would
+   * be more than `most` (null: any number) is not written: its row has neither version nor position, and `total`, how many there are. See events/store.
+   */
+  save: (tenantUid: string, epoch: number, changes: readonly Change<State>[], most: number | null) => Statement
   /** The JSON a caller is answered with: the same bytes as the query of the same state gives. */
   render: (state: State, version: number) => string
 }

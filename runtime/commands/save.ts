@@ -1,6 +1,8 @@
+import type { Quota } from '../../config/routing.ts'
 import { TenantryError } from '../errors.ts'
 import { lockHead } from '../shards/head.ts'
 import type { Session } from '../shards/session.ts'
+import type { Row } from '../shards/statement.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 import type { AnyCommand, Change } from './command.ts'
 
@@ -8,6 +10,8 @@ import type { AnyCommand, Change } from './command.ts'
 export type Saved = { version: number; position: number }
 
 type AnyAggregate = AnyCommand['aggregate']
+/** There is room for so many, and there are so many. */
+type Full = { quota: Quota; most: number; total: number }
 type Waiting = {
   tenant: TenantContext
   aggregate: AnyAggregate
@@ -18,6 +22,9 @@ type Waiting = {
 }
 
 const MOST_PER_COMMIT = 64
+
+/** Only a deletion or another limit makes room, and nobody knows when: seconds. */
+const ROOM_AFTER = 60
 
 /**
  * Writes changes. One bundle of a tenant is under way at a time; what comes meanwhile goes together in the next one, so
@@ -58,7 +65,7 @@ export class Saver {
   async #write(batch: readonly Waiting[]): Promise<void> {
     try {
       const saved = await this.#commit(batch)
-      for (const item of batch) item.resolve(saved.get(item.change.id))
+      for (const item of batch) settle(item, saved.get(item.change.id))
     } catch (error) {
       // Postgres refused the whole for the sake of one: nothing has happened, and each is tried alone.
       const isRefused = error instanceof TenantryError && error.code === 'internal'
@@ -67,19 +74,34 @@ export class Saver {
     }
   }
 
-  async #commit(batch: readonly Waiting[]): Promise<Map<string, Saved>> {
+  async #commit(batch: readonly Waiting[]): Promise<Map<string, Saved | Full>> {
     const [first] = batch
     if (first === undefined) return new Map()
     const { tenant, aggregate } = first
-    const { epoch } = tenant.route
+    const { epoch, limits } = tenant.route
+    const most = limits?.[aggregate.quota] ?? null
     const changes = batch.map((item) => item.change)
     const [head = [], rows = []] = await this.#session.bundle(tenant, [
       lockHead(tenant.uid, epoch),
-      aggregate.save(tenant.uid, epoch, changes),
+      aggregate.save(tenant.uid, epoch, changes, most),
     ])
     if (head.length === 0) throw new TenantryError('shard-unavailable', "The tenant's place has changed.", { retryAfter: 1 })
-    return new Map(rows.map((row) => [String(row.id), { version: Number(row.version), position: Number(row.position) }]))
+    return new Map(rows.map((row) => [String(row.id), outcomeOf(row, aggregate.quota, most)]))
   }
+}
+
+function outcomeOf({ version, position, total }: Row, quota: Quota, most: number | null): Saved | Full {
+  return version === null ? { quota, most: most ?? 0, total: Number(total) } : { version: Number(version), position: Number(position) }
+}
+
+function settle({ resolve, reject }: Waiting, outcome: Saved | Full | undefined): void {
+  if (outcome === undefined || 'version' in outcome) resolve(outcome)
+  else reject(quotaExceeded(outcome))
+}
+
+function quotaExceeded({ quota, most, total }: Full): TenantryError {
+  const message = `The limit is ${most} ${quota}, and there are ${total}. Delete some, or ask those who run this tenant for a higher limit.`
+  return new TenantryError('quota-exceeded', message, { retryAfter: ROOM_AFTER })
 }
 
 // Those that fit into one statement: the same table, the same route, and each thing once. The others keep their order.

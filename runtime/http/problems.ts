@@ -17,6 +17,7 @@ const TITLES: Record<ErrorCode, string> = {
   'precondition-failed': 'It has been changed in the meantime',
   'payload-too-large': 'The body is too large',
   'unsupported-media-type': 'The body must be JSON',
+  'quota-exceeded': 'There is no room for more',
   internal: 'Something went wrong on our side',
   'shard-unavailable': "The tenant's database cannot be reached",
   overloaded: 'Too much to do at the moment',
@@ -50,7 +51,8 @@ export function problem(
 
 function hints(error: TenantryError): Record<string, string> {
   const headers: Record<string, string> = {}
-  if (ERRORS[error.code] === 503) headers['retry-after'] = String(Math.max(1, Math.ceil(error.retryAfter ?? 1)))
+  if (ERRORS[error.code] === 503 || ERRORS[error.code] === 429)
+    headers['retry-after'] = String(Math.max(1, Math.ceil(error.retryAfter ?? 1)))
   if (error.code === 'unauthenticated') headers['www-authenticate'] = 'ApiKey header="X-API-Key"'
   return headers
 }

@@ -6,7 +6,15 @@ import { newTask, onlyId, taskEdit } from './input.ts'
 import { readTask, renderTask, saveTasks, taskById } from './repository.ts'
 import type { Task, TaskEvent } from './task.ts'
 
-const task: Aggregate<Task, TaskEvent> = { name: 'task', load: taskById, read: readTask, evolve, save: saveTasks, render: renderTask }
+const task: Aggregate<Task, TaskEvent> = {
+  name: 'task',
+  quota: 'tasks',
+  load: taskById,
+  read: readTask,
+  evolve,
+  save: saveTasks,
+  render: renderTask,
+}
 
 /** Makes a task. */
 export const CreateTask: Command<z.infer<typeof newTask>, Task, TaskEvent> = {

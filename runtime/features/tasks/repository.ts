@@ -36,7 +36,7 @@ export function renderTask(task: Task, version: number): string {
 }
 
 /** Writes changed tasks, removes deleted ones, appends their events and advances the head. */
-export function saveTasks(tenantUid: string, epoch: number, changes: readonly Change<Task>[]): Statement {
+export function saveTasks(tenantUid: string, epoch: number, changes: readonly Change<Task>[], most: number | null): Statement {
   return {
     name: 'task.save',
     text: (schema) => `
@@ -55,8 +55,7 @@ export function saveTasks(tenantUid: string, epoch: number, changes: readonly Ch
           position = excluded.position, updated_at = excluded.updated_at, completed_at = excluded.completed_at
       ), removed AS (
         DELETE FROM ${schema}tasks WHERE tenant_id = $1 AND id = ANY (ARRAY(SELECT n.id FROM numbered n WHERE n.after IS NULL))
-      ), ${append(schema)}
-      SELECT id, next AS version, position FROM numbered`,
-    values: changeValues(tenantUid, epoch, changes),
+      ), ${append(schema, 'tasks')}`,
+    values: changeValues(tenantUid, epoch, changes, most),
   }
 }
