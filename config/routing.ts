@@ -22,6 +22,15 @@ export const SHARDS_DOCUMENT = 'tenantry-routing-shards'
 /** The Secret that holds logins as JSON (`Credentials`): the runtime's under the name of each Shard, and those of tenants with a database under their role. */
 export const CREDENTIALS_SECRET = 'tenantry-runtime-credentials'
 
+/** What a caller may be allowed to do. */
+export const SCOPES = ['tasks:read', 'tasks:write', 'users:read', 'users:write', 'events:read', 'tenant:admin'] as const
+
+/** A word out of `SCOPES`. */
+export type Scope = (typeof SCOPES)[number]
+
+/** What a key may do that says nothing about it: all but `tenant:admin`. */
+export const DEFAULT_SCOPES: readonly Scope[] = SCOPES.filter((scope) => scope !== 'tenant:admin')
+
 const physicalName = z.string().min(1).max(63)
 const uid = z.uuid()
 
@@ -30,8 +39,16 @@ const limitsSchema = z.strictObject({
   statementMs: z.int().positive(),
   lockMs: z.int().positive(),
   idleInTransactionMs: z.int().positive(),
-  /** How many tasks the tenant may have; left out: any number. */
+  /** How many of each the tenant may have; left out: any number. */
   tasks: z.int().nonnegative().optional(),
+  users: z.int().nonnegative().optional(),
+})
+
+const keySchema = z.strictObject({
+  name: z.string(),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  /** Left out: `DEFAULT_SCOPES`. */
+  scopes: z.array(z.enum(SCOPES)).optional(),
 })
 
 const routeSchema = z.strictObject({
@@ -52,7 +69,7 @@ const routeSchema = z.strictObject({
   /** What the tenant may take; left out, or times that are longer than the runtime's own: those hold. */
   limits: limitsSchema.optional(),
   /** SHA-256 of each API key's token, in hex; a token has 256 random bits, so that a slow hash would add nothing. */
-  keys: z.array(z.strictObject({ name: z.string(), sha256: z.string().regex(/^[0-9a-f]{64}$/) })),
+  keys: z.array(keySchema),
 })
 
 /** The fewest connections that a replica of the runtime can work with: for reads and commands, for relay and projections, for tenants' own databases. */
@@ -88,7 +105,7 @@ export type Route = z.infer<typeof routeSchema>
 export type Limits = z.infer<typeof limitsSchema>
 
 /** What a tenant may have only so many of, by the name of the limit and of the table. */
-export type Quota = 'tasks'
+export type Quota = 'tasks' | 'users'
 
 /** How to reach one Shard. */
 export type ShardEndpoint = z.infer<typeof shardSchema>

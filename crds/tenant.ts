@@ -21,7 +21,7 @@ export type TenantSpec = {
   suspended: boolean
   /** RFC 3339. */
   subscriptionEndsAt?: string
-  limits?: { connections?: number; tasks?: number }
+  limits?: { connections?: number; tasks?: number; users?: number }
   adopt?: string
   credentials?: { rotateAfter?: string }
   deletionPolicy: DeletionPolicy
@@ -55,7 +55,7 @@ export type TenantStatus = {
 }
 
 /** What a tenant was last found to use; `sampledAt` in RFC 3339. */
-export type TenantUsage = { tasks: number; storageBytes: number; sampledAt: string }
+export type TenantUsage = { tasks: number; users?: number; storageBytes: number; sampledAt: string }
 
 const TENANT_CONDITIONS = [
   'Ready',

@@ -3,6 +3,7 @@ export const ERRORS = {
   'invalid-request': 400,
   'tenant-conflict': 400,
   unauthenticated: 401,
+  forbidden: 403,
   'tenant-suspended': 403,
   'not-found': 404,
   'method-not-allowed': 405,

@@ -5,6 +5,7 @@ import { TENANT_REASONS } from '../crds/tenant.ts'
 import { describeSettings as describeOperator } from '../operator/settings.ts'
 import { PLANS } from '../operator/tenant/limits.ts'
 import { ERRORS } from '../runtime/errors.ts'
+import { PROBLEM_TYPES } from '../runtime/http/problem-types.ts'
 import { describeSettings as describeRuntime } from '../runtime/settings.ts'
 
 const README = readFileSync('README.md', 'utf8')
@@ -27,8 +28,12 @@ function settings(help: string): [string, string[]][] {
 }
 
 test('the table of errors is that of the code', () => {
-  const table = rows('When a request is refused').map(([code, [status]]) => [code, Number(status)])
-  expect(table).toEqual(Object.entries(ERRORS))
+  const errors = Object.entries(PROBLEM_TYPES).map(([code, { meaning }]) => [
+    code,
+    [String(new Map(Object.entries(ERRORS)).get(code)), meaning],
+  ])
+  expect(rows('When a request is refused')).toEqual(errors)
+  expect(Object.keys(PROBLEM_TYPES)).toEqual(Object.keys(ERRORS))
 })
 
 test('the tables of reasons are those of the code', () => {
@@ -39,9 +44,9 @@ test('the tables of reasons are those of the code', () => {
 test('the table of plans is that of the code', () => {
   const seconds = (milliseconds: number) => `${milliseconds / 1_000} s`
   const count = (number: number) => number.toLocaleString('en')
-  const plans = Object.entries(PLANS).map(([plan, { statementMs, lockMs, idleInTransactionMs, connections, tasks }]) => [
+  const plans = Object.entries(PLANS).map(([plan, { statementMs, lockMs, idleInTransactionMs, connections, tasks, users }]) => [
     plan,
-    [seconds(statementMs), seconds(lockMs), seconds(idleInTransactionMs), count(connections), count(tasks)],
+    [seconds(statementMs), seconds(lockMs), seconds(idleInTransactionMs), count(connections), count(tasks), count(users)],
   ])
   expect(rows('Plans and limits')).toEqual(plans)
 })

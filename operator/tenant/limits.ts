@@ -10,9 +10,9 @@ export type TenantLimits = LoginLimits & RouteLimits
 
 /** What each plan gives. No time is longer than the runtime's own, which would hold first, and each is long enough for the relay's wait for NATS. */
 export const PLANS: Readonly<Record<Plan, TenantLimits>> = {
-  free: { connections: 20, statementMs: 2_000, lockMs: 1_000, idleInTransactionMs: 6_000, tasks: 10_000 },
-  basic: { connections: 30, statementMs: 3_000, lockMs: 2_000, idleInTransactionMs: 8_000, tasks: 100_000 },
-  premium: { connections: 40, statementMs: 4_000, lockMs: 4_000, idleInTransactionMs: 10_000, tasks: 1_000_000 },
+  free: { connections: 20, statementMs: 2_000, lockMs: 1_000, idleInTransactionMs: 6_000, tasks: 10_000, users: 100 },
+  basic: { connections: 30, statementMs: 3_000, lockMs: 2_000, idleInTransactionMs: 8_000, tasks: 100_000, users: 1_000 },
+  premium: { connections: 40, statementMs: 4_000, lockMs: 4_000, idleInTransactionMs: 10_000, tasks: 1_000_000, users: 10_000 },
 }
 
 /** The limits of a Tenant: those of its plan, where it does not set its own. */

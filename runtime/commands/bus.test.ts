@@ -10,6 +10,8 @@ const empty = { name: 'nothing', text: () => '', values: [] }
 
 const Rename: AnyCommand = {
   name: 'Rename',
+  summary: 'Rename it',
+  scope: 'tasks:write',
   route: { method: 'POST', path: '/v1/names', status: 200 },
   input: z.strictObject({}),
   aggregate: {
@@ -20,6 +22,7 @@ const Rename: AnyCommand = {
     evolve: () => null,
     save: () => empty,
     render: () => '',
+    output: z.never(),
   },
   target: () => undefined,
   decide: () => [],

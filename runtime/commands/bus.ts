@@ -1,10 +1,11 @@
 import type { Session } from '../shards/session.ts'
 import type { TenantContext } from '../tenancy/context.ts'
+import { checkScope, requireScope } from '../tenancy/scopes.ts'
 import type { AnyCommand, CommandOptions, OnCommit, Outcome } from './command.ts'
 import { createHandler } from './handle.ts'
 
 export type CommandBus = {
-  /** Carries out the command of that name. `input` is what the command's schema has parsed. Throws TenantryError. */
+  /** Carries out the command of that name. `input` is what the command's schema has parsed. Throws TenantryError, `forbidden` where the caller lacks its scope. */
   execute: (tenant: TenantContext, name: string, input: unknown, options: CommandOptions) => Promise<Outcome>
 }
 
@@ -15,11 +16,12 @@ export type CommandBusOptions = {
   onCommit: OnCommit
 }
 
-/** One handler for each command, exactly one: throws when two have the same name, or one is asked for that is not there. */
+/** One handler for each command, exactly one: throws when two have the same name, one names no scope, or one is asked for that is not there. */
 export function createCommandBus({ session, commands, onCommit }: CommandBusOptions): CommandBus {
   const byName = new Map<string, AnyCommand>()
   for (const command of commands) {
     if (byName.has(command.name)) throw new Error(`two handlers for command ${command.name}`)
+    checkScope(command)
     byName.set(command.name, command)
   }
   const handle = createHandler(session, onCommit)
@@ -27,6 +29,7 @@ export function createCommandBus({ session, commands, onCommit }: CommandBusOpti
     execute: async (tenant, name, input, options) => {
       const command = byName.get(name)
       if (command === undefined) throw new Error(`no handler for command ${name}`)
+      requireScope(tenant, command.scope)
       return handle(command, tenant, input, options)
     },
   }

@@ -1,13 +1,17 @@
 import type { z } from 'zod'
-import type { Quota } from '../../config/routing.ts'
+import type { Quota, Scope } from '../../config/routing.ts'
+import type { TenantryError } from '../errors.ts'
 import type { Row, Statement } from '../shards/statement.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 
 /** Where a command stands in the HTTP API; data, so that http/ mounts every feature's commands the same way. */
 export type CommandRoute = { method: 'POST' | 'PATCH' | 'DELETE'; path: string; status: 200 | 201 | 204 }
 
-/** What decide makes of a command: a fact, without the numbers that only the commit gives it. */
-export type NewEvent = { type: string; data: Record<string, unknown> }
+/**
+ * What decide makes of a command: a fact, without the numbers that only the commit gives it. `personal` is what it tells of a person, for
+ * evolve alone: no event is stored or published with it, so that a person's data stands in one row and can be erased there.
+ */
+export type NewEvent = { type: string; data: Record<string, unknown>; personal?: Record<string, unknown> }
 
 /** What the domain may know of the world. `id` is for what is made. */
 export type Moment = { now: Date; id: string }
@@ -26,12 +30,16 @@ export type Aggregate<State, Event extends NewEvent> = {
   read: (row: Row) => Loaded<State>
   evolve: (state: State | null, event: Event) => State | null
   /**
-   * Writes those changes whose version still holds, with their events; a row `{id, version, position}` for each of them. A new one that would
-   * be more than `most` (null: any number) is not written: its row has neither version nor position, and `total`, how many there are. See events/store.
+   * Writes those changes whose version still holds, with their events, and no new one beyond `most` (null: any number); a row
+   * `{id, version, position, refusal, total}` for each of them. See events/store.
    */
   save: (tenantUid: string, epoch: number, changes: readonly Change<State>[], most: number | null) => Statement
+  /** What a caller is told of a change that was refused, by the name that `save` gives. */
+  refusals?: Readonly<Record<string, () => TenantryError>>
   /** The JSON a caller is answered with: the same bytes as the query of the same state gives. */
   render: (state: State, version: number) => string
+  /** The shape of that JSON; its `title` is the name in the OpenAPI document. */
+  output: z.ZodType
 }
 
 /** One decided command: the state before is at `version` (0: not there), `after` is null when it was deleted. */
@@ -39,13 +47,17 @@ export type Change<State> = {
   id: string
   version: number
   after: State | null
-  events: readonly (NewEvent & { id: string })[]
+  events: readonly (Pick<NewEvent, 'type' | 'data'> & { id: string })[]
   time: string
 }
 
 /** One kind of command. `decide` is pure: it gives events, none when there is nothing to do, or throws a TenantryError. */
 export type Command<Input, State, Event extends NewEvent> = {
   name: string
+  /** What it does, in a few words for the document. */
+  summary: string
+  /** What the caller must be allowed to do. */
+  scope: Scope
   route: CommandRoute
   /** Parses path parameters and body as one object, strictly. A path that can name nothing throws `not-found`. */
   input: z.ZodType<Input>
@@ -71,8 +83,8 @@ export type Outcome = {
 
 /** What a caller may ask for besides the command itself. */
 export type CommandOptions = {
-  /** From `If-Match`: the command is refused with `precondition-failed` at any other version. */
-  expectedVersion?: number
+  /** From `If-Match` and `If-None-Match`: at a version that it does not accept the command is refused with `precondition-failed`. */
+  accepts?: (version: number) => boolean
   /** Gives up what has not been sent to Postgres yet. */
   signal: AbortSignal
 }

@@ -14,8 +14,8 @@ const ATTEMPTS = 10
 const LONGEST_PAUSE = 50
 
 /**
- * Load, decide, save. A command that lost a race against another replica is decided again on what is there now, unless
- * the caller has named the version; after a few lost races it is a `conflict`.
+ * Load, decide, save. A command that lost a race against another replica is decided again on what is there now, if the
+ * caller accepts that version; after a few lost races it is a `conflict`.
  */
 export function createHandler(session: Session, onCommit: OnCommit): Handle {
   const saver = new Saver(session)
@@ -46,10 +46,10 @@ export function createHandler(session: Session, onCommit: OnCommit): Handle {
     const events = command.decide(input, loaded?.state ?? null, { now, id })
     if (events.length === 0) return unchanged(command, id, loaded)
     const after = events.reduce((state: unknown, event: NewEvent) => aggregate.evolve(state, event), loaded?.state ?? null)
-    const numbered = events.map((event) => ({ ...event, id: randomUUID() }))
+    const numbered = events.map(({ type, data }) => ({ type, data, id: randomUUID() }))
     const change = { id, version: loaded?.version ?? 0, after, events: numbered, time: now.toISOString() }
     const saved = await saver.save(tenant, aggregate, change, options.signal)
-    if (saved === undefined) return lost(options)
+    if (saved === undefined) return undefined
     onCommit(tenant, positions(events, id, saved))
     return { id, ...saved, body: after === null ? undefined : aggregate.render(after, saved.version) }
   }
@@ -60,17 +60,9 @@ export function createHandler(session: Session, onCommit: OnCommit): Handle {
   }
 }
 
-function checkVersion(loaded: Loaded<unknown> | undefined, { expectedVersion }: CommandOptions): void {
-  if (expectedVersion === undefined || loaded === undefined || loaded.version === expectedVersion) return
-  throw stale()
-}
-
-function lost({ expectedVersion }: CommandOptions): undefined {
-  if (expectedVersion !== undefined) throw stale()
-}
-
-function stale(): TenantryError {
-  return new TenantryError('precondition-failed', 'It has changed since you read it. Read it again.')
+function checkVersion(loaded: Loaded<unknown> | undefined, { accepts }: CommandOptions): void {
+  if (accepts === undefined || loaded === undefined || accepts(loaded.version)) return
+  throw new TenantryError('precondition-failed', 'It has changed since you read it. Read it again.')
 }
 
 function unchanged(command: AnyCommand, id: string, loaded: Loaded<unknown> | undefined): Outcome {

@@ -10,8 +10,6 @@ import type { AnyCommand, Change } from './command.ts'
 export type Saved = { version: number; position: number }
 
 type AnyAggregate = AnyCommand['aggregate']
-/** There is room for so many, and there are so many. */
-type Full = { quota: Quota; most: number; total: number }
 type Waiting = {
   tenant: TenantContext
   aggregate: AnyAggregate
@@ -38,7 +36,10 @@ export class Saver {
     this.#session = session
   }
 
-  /** Gives where the change stands, or undefined when the version it was decided on is no longer the present one. */
+  /**
+   * Gives where the change stands, or undefined when the version it was decided on is no longer the present one. Throws what the aggregate says
+   * of a change that was refused.
+   */
   save(tenant: TenantContext, aggregate: AnyAggregate, change: Change<unknown>, signal: AbortSignal): Promise<Saved | undefined> {
     return new Promise((resolve, reject) => {
       const item = { tenant, aggregate, change, signal, resolve, reject }
@@ -64,8 +65,8 @@ export class Saver {
   // Never rejects: each caller is told on its own.
   async #write(batch: readonly Waiting[]): Promise<void> {
     try {
-      const saved = await this.#commit(batch)
-      for (const item of batch) settle(item, saved.get(item.change.id))
+      const rows = await this.#commit(batch)
+      for (const item of batch) settle(item, rows.get(item.change.id))
     } catch (error) {
       // Postgres refused the whole for the sake of one: nothing has happened, and each is tried alone.
       const isRefused = error instanceof TenantryError && error.code === 'internal'
@@ -74,33 +75,31 @@ export class Saver {
     }
   }
 
-  async #commit(batch: readonly Waiting[]): Promise<Map<string, Saved | Full>> {
+  async #commit(batch: readonly Waiting[]): Promise<Map<string, Row>> {
     const [first] = batch
     if (first === undefined) return new Map()
     const { tenant, aggregate } = first
     const { epoch, limits } = tenant.route
-    const most = limits?.[aggregate.quota] ?? null
     const changes = batch.map((item) => item.change)
     const [head = [], rows = []] = await this.#session.bundle(tenant, [
       lockHead(tenant.uid, epoch),
-      aggregate.save(tenant.uid, epoch, changes, most),
+      aggregate.save(tenant.uid, epoch, changes, limits?.[aggregate.quota] ?? null),
     ])
     if (head.length === 0) throw new TenantryError('shard-unavailable', "The tenant's place has changed.", { retryAfter: 1 })
-    return new Map(rows.map((row) => [String(row.id), outcomeOf(row, aggregate.quota, most)]))
+    return new Map(rows.map((row) => [String(row.id), row]))
   }
 }
 
-function outcomeOf({ version, position, total }: Row, quota: Quota, most: number | null): Saved | Full {
-  return version === null ? { quota, most: most ?? 0, total: Number(total) } : { version: Number(version), position: Number(position) }
+function settle({ tenant, aggregate, resolve, reject }: Waiting, row: Row | undefined): void {
+  const refusal = row?.refusal ?? undefined
+  if (refusal === 'quota') reject(quotaExceeded(aggregate.quota, tenant.route.limits?.[aggregate.quota], Number(row?.total)))
+  else if (refusal !== undefined)
+    reject(aggregate.refusals?.[String(refusal)]?.() ?? new Error(`a ${aggregate.name} was refused by ${refusal}`))
+  else resolve(row && { version: Number(row.version), position: Number(row.position) })
 }
 
-function settle({ resolve, reject }: Waiting, outcome: Saved | Full | undefined): void {
-  if (outcome === undefined || 'version' in outcome) resolve(outcome)
-  else reject(quotaExceeded(outcome))
-}
-
-function quotaExceeded({ quota, most, total }: Full): TenantryError {
-  const message = `The limit is ${most} ${quota}, and there are ${total}. Delete some, or ask those who run this tenant for a higher limit.`
+function quotaExceeded(quota: Quota, most: number | undefined, total: number): TenantryError {
+  const message = `This tenant may have ${most} ${quota}, and has ${total}. Delete some, or ask those who run it for a higher limit.`
   return new TenantryError('quota-exceeded', message, { retryAfter: ROOM_AFTER })
 }
 

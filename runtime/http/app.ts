@@ -5,11 +5,12 @@ import type { Feature } from '../features/feature.ts'
 import type { Log } from '../log.ts'
 import type { QueryBus } from '../queries/bus.ts'
 import type { TenantContext } from '../tenancy/context.ts'
-import { type CommandExecutor, commandHandlers } from './commands.ts'
+import type { CommandExecutor } from './commands.ts'
+import { endpointsOf } from './endpoints.ts'
 import type { Exchange } from './exchange.ts'
-import { type Health, liveness, readiness } from './health.ts'
+import type { Health } from './health.ts'
+import type { Endpoint, Operation } from './openapi/operation.ts'
 import { toProblem, toTenantryError } from './problems.ts'
-import { queryHandler } from './queries.ts'
 import type { FindTenant } from './tenant.ts'
 
 /** What the HTTP API is made of. */
@@ -37,7 +38,7 @@ export function createApp(options: AppOptions, enter: Enter): Express {
   }
   const readJson = express.json({ limit: options.bodyLimit, type: () => true })
   app.use(requireTarget)
-  for (const [path, methods] of routesOf(options, enter, authenticate, readJson)) {
+  for (const [path, methods] of routesOf(endpointsOf({ ...options, readJson, enter, authenticate }))) {
     const route = app.route(path.replaceAll(/\{(\w+)\}/g, ':$1'))
     for (const [method, handlers] of methods) route[method](...handlers)
     route.all(otherMethods(path, [...methods.keys()], enter))
@@ -49,33 +50,18 @@ export function createApp(options: AppOptions, enter: Enter): Express {
   return app
 }
 
-type Method = 'get' | 'post' | 'patch' | 'delete'
-type Routes = Map<string, Map<Method, RequestHandler[]>>
-type Authenticate = (exchange: Exchange) => Promise<TenantContext>
+type Routes = Map<string, Map<Operation['method'], readonly RequestHandler[]>>
 
 /** All paths, those without parameters first: `/v1/tasks/statistics` is not a task. */
-function routesOf(options: AppOptions, enter: Enter, authenticate: Authenticate, readJson: RequestHandler): Routes {
+function routesOf(endpoints: readonly Endpoint[]): Routes {
   const routes: Routes = new Map()
-  const add = (path: string, method: Method, handlers: RequestHandler[]): void => {
-    const methods = routes.get(path) ?? new Map<Method, RequestHandler[]>()
-    if (methods.has(method)) throw new Error(`${method} ${path} is declared twice`)
-    routes.set(path, methods.set(method, handlers))
-  }
-  add('/health', 'get', [liveness(enter)])
-  add('/health/ready', 'get', [readiness(options.health, enter)])
-  for (const feature of options.features) {
-    for (const query of feature.queries) add(query.route.path, 'get', [queryHandler(query, options.queries, enter, authenticate)])
-    for (const command of feature.commands) {
-      const handlers = commandHandlers(command, options.commands, enter, authenticate, readJson)
-      add(command.route.path, METHODS[command.route.method], handlers)
-    }
+  for (const { operation, handlers } of endpoints) {
+    routes.set(operation.path, new Map(routes.get(operation.path)).set(operation.method, handlers))
   }
   return new Map([...routes].sort(([left], [right]) => Number(left.includes('{')) - Number(right.includes('{'))))
 }
 
-const METHODS = { POST: 'post', PATCH: 'patch', DELETE: 'delete' } as const
-
-function otherMethods(path: string, methods: readonly Method[], enter: Enter): RequestHandler {
+function otherMethods(path: string, methods: readonly Operation['method'][], enter: Enter): RequestHandler {
   const allow = [...methods.map((method) => method.toUpperCase()), ...(methods.includes('get') ? ['HEAD'] : []), 'OPTIONS']
     .sort()
     .join(', ')

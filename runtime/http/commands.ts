@@ -3,7 +3,7 @@ import type { CommandOptions, Outcome } from '../commands/command.ts'
 import { TenantryError } from '../errors.ts'
 import type { Feature } from '../features/feature.ts'
 import type { TenantContext } from '../tenancy/context.ts'
-import { entityTag, expectedVersion } from './conditions.ts'
+import { acceptedVersions, entityTag } from './conditions.ts'
 import type { Exchange } from './exchange.ts'
 import { parse, readBody } from './input.ts'
 
@@ -52,12 +52,11 @@ function requireJson(request: Request): void {
 }
 
 function optionsOf(request: Request, command: AnyCommand, input: unknown, exchange: Exchange): CommandOptions {
-  const header = request.headers['if-match']
-  if (header !== undefined && command.target(input) === undefined) {
+  const accepts = acceptedVersions(request.headers)
+  if (request.headers['if-match'] !== undefined && command.target(input) === undefined) {
     throw new TenantryError('precondition-failed', 'If-Match asks for a version of what is not there yet.')
   }
-  const version = expectedVersion(header)
-  return version === undefined ? { signal: exchange.signal } : { signal: exchange.signal, expectedVersion: version }
+  return accepts === undefined ? { signal: exchange.signal } : { signal: exchange.signal, accepts }
 }
 
 function answer(exchange: Exchange, command: AnyCommand, outcome: Outcome): void {

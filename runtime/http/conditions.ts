@@ -1,34 +1,51 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { TenantryError } from '../errors.ts'
 
-const ENTITY_TAG = /^(W\/)?"([\x21\x23-\x7e]*)"$/
+// What stands between commas, which may also stand in a tag itself (RFC 9110, 8.8.3).
+const MEMBER = /(?:[^,"]|"[^"]*(?:"|$))+/g
+const ENTITY_TAG = /^(W\/)?("[\x21\x23-\x7e\x80-\xff]*")$/
+
+/** The entity tags of a conditional header, or `*`: whatever is there. */
+type EntityTags = '*' | readonly { weak: boolean; tag: string }[]
 
 /** The strong entity tag of a version. */
 export function entityTag(version: number): string {
   return `"${version}"`
 }
 
-/**
- * The version that `If-Match` asks for; undefined: any. A weak tag, or one that is not of ours, matches nothing
- * (RFC 9110, 13.1.1): `precondition-failed`. Throws `invalid-request` when the header is not one entity tag or `*`.
- */
-export function expectedVersion(header: string | undefined): number | undefined {
-  if (header === undefined || header.trim() === '*') return undefined
-  const tag = ENTITY_TAG.exec(header.trim())
-  if (tag === null) throw malformed('if-match', 'must be one entity tag such as "3", or *')
-  const version = tag[1] === undefined && /^[1-9]\d{0,14}$/.test(tag[2] ?? '') ? Number(tag[2]) : undefined
-  if (version === undefined) throw new TenantryError('precondition-failed', 'The entity tag in If-Match is none of this resource.')
-  return version
-}
-
-/** True when `If-None-Match` names this version, compared weakly (RFC 9110, 13.1.2). Throws `invalid-request` when it cannot be read. */
-export function isKnown(header: string | undefined, version: number): boolean {
+/** True when `If-None-Match` names this tag, compared weakly (RFC 9110, 13.1.2). Throws `invalid-request` when it cannot be read. */
+export function isKnown(header: string | undefined, etag: string): boolean {
   if (header === undefined) return false
-  if (header.trim() === '*') return true
-  const tags = header.split(',').map((part) => ENTITY_TAG.exec(part.trim()))
-  if (tags.includes(null)) throw malformed('if-none-match', 'must be entity tags such as "3", or *')
-  return tags.some((tag) => tag?.[2] === String(version))
+  const tags = entityTags('if-none-match', header)
+  return tags === '*' || tags.some(({ tag }) => tag === etag)
 }
 
-function malformed(field: string, message: string): TenantryError {
-  return new TenantryError('invalid-request', `The header ${field} cannot be read.`, { faults: [{ field, message }] })
+/**
+ * Which versions the conditions of a command let it change, by `If-Match`, compared strongly, and `If-None-Match`; undefined: any. A tag that
+ * is not of ours names no version. Throws `invalid-request` when one of them cannot be read.
+ */
+export function acceptedVersions(headers: IncomingHttpHeaders): ((version: number) => boolean) | undefined {
+  const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = headers
+  if (ifMatch === undefined && ifNoneMatch === undefined) return undefined
+  const wanted = ifMatch === undefined ? '*' : entityTags('if-match', ifMatch)
+  if (ifNoneMatch !== undefined) entityTags('if-none-match', ifNoneMatch)
+  return (version) => {
+    const etag = entityTag(version)
+    return (wanted === '*' || wanted.some(({ weak, tag }) => !weak && tag === etag)) && !isKnown(ifNoneMatch, etag)
+  }
+}
+
+function entityTags(field: string, header: string): EntityTags {
+  if (header.trim() === '*') return '*'
+  const members = (header.match(MEMBER) ?? []).map((member) => member.trim()).filter((member) => member !== '')
+  const read = members.flatMap((member) => {
+    const [, weak, tag] = ENTITY_TAG.exec(member) ?? []
+    return tag === undefined ? [] : [{ weak: weak !== undefined, tag }]
+  })
+  if (read.length === 0 || read.length < members.length) {
+    throw new TenantryError('invalid-request', `The header ${field} cannot be read.`, {
+      faults: [{ field, message: 'must be entity tags such as "3", or *' }],
+    })
+  }
+  return read
 }

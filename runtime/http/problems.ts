@@ -1,30 +1,29 @@
+import { z } from 'zod'
 import { ERRORS, type ErrorCode, type Fault, TenantryError } from '../errors.ts'
+import { PROBLEM_TYPES, problemType } from './problem-types.ts'
 
-/** A problem's `type` is this and its code: a stable address, where the code is explained. */
-const PROBLEM_BASE = 'https://tenantry.dev/problems/'
+/** A problem document (RFC 9457) as callers read it; `errors` names the places of the input that are at fault. */
+export const problemSchema = z
+  .strictObject({
+    type: z
+      .string()
+      .meta({ format: 'uri-reference', description: 'What kind of problem it is, for programs: the path of the page that explains it.' }),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    requestId: z.string().meta({ description: 'Also in the header X-Request-ID and in the log.' }),
+    errors: z.array(z.strictObject({ field: z.string(), message: z.string() })).optional(),
+  })
+  .meta({ title: 'Problem', description: 'A problem document (RFC 9457).' })
 
-/** A problem document (RFC 9457) and how it is sent. */
-export type Problem = { status: number; headers: Record<string, string>; body: string }
+/** A problem document. */
+export type Problem = z.infer<typeof problemSchema>
 
-const TITLES: Record<ErrorCode, string> = {
-  'invalid-request': 'The request is not valid',
-  'tenant-conflict': 'The request names more than one tenant',
-  unauthenticated: 'A valid API key is needed',
-  'tenant-suspended': 'The tenant is suspended',
-  'not-found': 'There is no such thing',
-  'method-not-allowed': 'This method is not offered here',
-  conflict: 'The request does not fit the present state',
-  'precondition-failed': 'It has been changed in the meantime',
-  'payload-too-large': 'The body is too large',
-  'unsupported-media-type': 'The body must be JSON',
-  'quota-exceeded': 'There is no room for more',
-  internal: 'Something went wrong on our side',
-  'shard-unavailable': "The tenant's database cannot be reached",
-  overloaded: 'Too much to do at the moment',
-}
+/** A problem document and how it is sent. */
+export type Refusal = { status: number; headers: Record<string, string>; body: string }
 
 /** Writes `error` as a problem document: its own words, and nothing of its cause. */
-export function toProblem(error: TenantryError, requestId: string, headers: Record<string, string> = {}): Problem {
+export function toProblem(error: TenantryError, requestId: string, headers: Record<string, string> = {}): Refusal {
   const status = ERRORS[error.code]
   return problem(error.code, status, error.message, requestId, error.faults, { ...headers, ...hints(error) })
 }
@@ -37,14 +36,14 @@ export function problem(
   requestId: string,
   faults: readonly Fault[] = [],
   headers: Record<string, string> = {},
-): Problem {
-  const document = {
-    type: `${PROBLEM_BASE}${code}`,
-    title: TITLES[code],
+): Refusal {
+  const document: Problem = {
+    type: problemType(code),
+    title: PROBLEM_TYPES[code].title,
     status,
     detail,
     requestId,
-    ...(faults.length > 0 ? { errors: faults } : {}),
+    ...(faults.length > 0 ? { errors: [...faults] } : {}),
   }
   return { status, headers: { ...headers, 'content-type': 'application/problem+json' }, body: JSON.stringify(document) }
 }

@@ -26,7 +26,7 @@ export function queryHandler(
       return
     }
     const etag = entityTag(answer.version)
-    if (isKnown(request.headers['if-none-match'], answer.version)) exchange.replyEmpty(304, { etag })
+    if (isKnown(request.headers['if-none-match'], etag)) exchange.replyEmpty(304, { etag })
     else exchange.reply(200, { 'content-type': 'application/json', etag }, answer.body)
   }
 }

@@ -56,8 +56,8 @@ function claimsOf(request: IncomingMessage): Claims {
   }
 }
 
-function contextOf(identity: Extract<Identity, { kind: 'tenant' }>, requestId: string): TenantContext {
-  return { id: identity.route.id, uid: identity.route.uid, route: identity.route, caller: identity.key, requestId }
+function contextOf({ route, caller, scopes }: Extract<Identity, { kind: 'tenant' }>, requestId: string): TenantContext {
+  return { id: route.id, uid: route.uid, route, caller, scopes, requestId }
 }
 
 function refusal(identity: Exclude<Identity, { kind: 'tenant' }>): TenantryError {

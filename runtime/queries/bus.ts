@@ -1,27 +1,30 @@
 import type { TenantContext } from '../tenancy/context.ts'
+import { checkScope, requireScope } from '../tenancy/scopes.ts'
 import type { Answer, Query } from './query.ts'
 import type { Read } from './read.ts'
 
 /** The one way to ask: by the name of the query. */
 export type QueryBus = {
-  /** Answers `name` for `tenant`; `input` was parsed by the query's schema. Undefined: there is no such thing. Throws when the name is not known. */
+  /** Answers `name` for `tenant`; `input` was parsed by the query's schema. Undefined: there is no such thing. Throws when the name is not known, and `forbidden` when the caller lacks its scope. */
   ask: (tenant: TenantContext, name: string, input: unknown, signal?: AbortSignal) => Promise<Answer | undefined>
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: each query has its own input; its schema has made it before
 type AnyQuery = Query<any>
 
-/** A bus over these queries. Throws at once when two of them have the same name. */
+/** A bus over these queries. Throws at once when two of them have the same name, or one names no scope. */
 export function createQueryBus(queries: readonly AnyQuery[], read: Read): QueryBus {
   const byName = new Map<string, AnyQuery>()
   for (const query of queries) {
     if (byName.has(query.name)) throw new Error(`two queries are called ${query.name}`)
+    checkScope(query)
     byName.set(query.name, query)
   }
   return {
-    ask: (tenant, name, input, signal) => {
+    ask: async (tenant, name, input, signal) => {
       const query = byName.get(name)
       if (query === undefined) throw new Error(`no query is called ${name}`)
+      requireScope(tenant, query.scope)
       return read(tenant, query, input, signal)
     },
   }

@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import type { Scope } from '../../config/routing.ts'
 import type { Row, Statement } from '../shards/statement.ts'
 
 /** What a query answers: bytes that were built in Postgres and are passed through. */
@@ -14,9 +15,17 @@ export type Answer = {
 /** One kind of query, declared as data so that http/ mounts every feature's queries the same way. */
 export type Query<Input> = {
   name: string
+  /** What it answers, in a few words for the document. */
+  summary: string
+  /** What the caller must be allowed to do. */
+  scope: Scope
   route: { path: string }
   /** Parses path parameters and query string as one object, strictly; values arrive as strings. */
   input: z.ZodType<Input>
+  /** The shape of the answer's body; its `title` is the name in the OpenAPI document. */
+  output: z.ZodType
+  /** True: its answers have a version. */
+  versioned: boolean
   /** The cache key inside the tenant, such as `task:<id>`; undefined: never cached. */
   cacheKey: (input: Input) => string | undefined
   statement: (tenantUid: string, input: Input) => Statement

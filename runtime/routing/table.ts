@@ -1,10 +1,10 @@
-import type { Credentials, Route, RoutingDocument, ShardEndpoint } from '../../config/routing.ts'
+import { type Credentials, DEFAULT_SCOPES, type Route, type RoutingDocument, type Scope, type ShardEndpoint } from '../../config/routing.ts'
 
 /** How to log in to one Shard. The object stays the same one as long as nothing of it changes, so that pools can compare it. */
 export type ShardAccess = ShardEndpoint & { name: string; credentials: Credentials }
 
-/** A key that the table knows: whose it is and what it is called. */
-export type KnownKey = { route: Route; name: string; sha256: string }
+/** A key that the table knows: whose it is, what it is called and what it may do. */
+export type KnownKey = { route: Route; name: string; sha256: string; scopes: ReadonlySet<Scope> }
 
 /** Where every tenant lives, as one value: a request that took a table sees one truth until its end. */
 export type RoutingTable = {
@@ -45,7 +45,8 @@ export function buildTable(
       byUid.add(route.uid, route)
       byId.add(route.id, route)
       for (const host of route.hosts) byHost.add(host.toLowerCase(), route)
-      for (const key of route.keys) byKey.add(key.sha256, { route, name: key.name, sha256: key.sha256 })
+      for (const { name, sha256, scopes } of route.keys)
+        byKey.add(sha256, { route, name, sha256, scopes: new Set(scopes ?? DEFAULT_SCOPES) })
     }
     for (const [name, endpoint] of Object.entries(document.shards)) {
       const login = credentials.get(name)

@@ -1,4 +1,4 @@
-import type { Route } from '../../config/routing.ts'
+import type { Route, Scope } from '../../config/routing.ts'
 
 /**
  * Who a piece of work is for. Built once, from a verified credential, and passed as an argument to everything that touches
@@ -11,7 +11,9 @@ export type TenantContext = {
   uid: string
   /** Where the tenant lives, as the table said when the work began. */
   route: Route
-  /** Name of the API key that spoke. */
+  /** The principal that spoke, by a name that stays: `key:<name>` for an API key. */
   caller: string
+  /** What the principal may do. */
+  scopes: ReadonlySet<Scope>
   requestId: string
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Route } from '../../config/routing.ts'
+import { DEFAULT_SCOPES, type Route } from '../../config/routing.ts'
 import { buildRoute } from '../../test/builders/routing.ts'
 import { buildTable } from '../routing/table.ts'
 import { type Claims, type Identity, identify } from './identify.ts'
@@ -19,7 +19,7 @@ const ask = (claims: Partial<Claims>, directory = table): Identity =>
     NOW,
   )
 
-const accepted: Identity = { kind: 'tenant', route: acme, key: 'web' }
+const accepted: Identity = { kind: 'tenant', route: acme, caller: 'key:web', scopes: new Set(DEFAULT_SCOPES) }
 
 describe('a key decides, host and header narrow', () => {
   test.each([

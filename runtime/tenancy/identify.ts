@@ -1,4 +1,4 @@
-import type { Route } from '../../config/routing.ts'
+import type { Route, Scope } from '../../config/routing.ts'
 
 /** What a request says about whose it is. */
 export type Claims = {
@@ -12,14 +12,14 @@ export type Claims = {
 
 /** What identification needs of the routing table. */
 export type Directory = {
-  byKey: ReadonlyMap<string, { route: Route; name: string; sha256: string }>
+  byKey: ReadonlyMap<string, { route: Route; name: string; sha256: string; scopes: ReadonlySet<Scope> }>
   byHost: ReadonlyMap<string, Route>
   byId: ReadonlyMap<string, Route>
 }
 
 /** Whose request it is; all but `no-credential` may be answered otherwise by a newer table. */
 export type Identity =
-  | { kind: 'tenant'; route: Route; key: string }
+  | { kind: 'tenant'; route: Route; caller: string; scopes: ReadonlySet<Scope> }
   | { kind: 'no-credential' }
   | { kind: 'unknown-key' }
   | { kind: 'unknown-host' }
@@ -44,7 +44,8 @@ export function identify(
   if (claims.tenantId !== undefined && claims.tenantId !== known.route.id) return { kind: 'conflict' }
   const named = namedBy(claims.host, directory, baseDomain)
   if (named !== 'nobody' && named !== known.route) return { kind: named === 'unknown' ? 'unknown-host' : 'conflict' }
-  return isSuspended(known.route, now) ? { kind: 'suspended' } : { kind: 'tenant', route: known.route, key: known.name }
+  if (isSuspended(known.route, now)) return { kind: 'suspended' }
+  return { kind: 'tenant', route: known.route, caller: `key:${known.name}`, scopes: known.scopes }
 }
 
 /** The end that stands in the route holds by this replica's own clock, whether or not the operator has said so since. */

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { SCOPES } from '../../config/routing.ts'
 import { createCommandBus } from '../../runtime/commands/bus.ts'
 import { CreateTask } from '../../runtime/features/tasks/commands.ts'
 import { GetTask } from '../../runtime/features/tasks/queries.ts'
@@ -31,12 +32,15 @@ function openSession(world: World): Session {
 function workOf(line: Limit['line'], session: Session): Work {
   const { signal } = new AbortController()
   const bus = createCommandBus({ session, commands: [CreateTask], onCommit: () => undefined })
+  const scopes = new Set(SCOPES)
   const input = CreateTask.input.parse(NEW_TASK)
   return line === 'read'
     ? ({ route, tasks }, turn) =>
         session.read({ uid: route.uid, route }, GetTask.statement(route.uid, { id: tasks[turn % tasks.length] ?? '' }))
     : ({ route }) =>
-        bus.execute({ id: route.id, uid: route.uid, route, caller: 'bench', requestId: '-' }, CreateTask.name, input, { signal })
+        bus.execute({ id: route.id, uid: route.uid, route, caller: 'key:bench', scopes, requestId: '-' }, CreateTask.name, input, {
+          signal,
+        })
 }
 
 async function repeat({ world: file, line, inFlight, seconds }: Limit): Promise<number> {

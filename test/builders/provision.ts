@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { Client, escapeIdentifier } from 'pg'
-import type { Credentials } from '../../config/routing.ts'
+import { type Credentials, SCOPES } from '../../config/routing.ts'
 import type { Isolation } from '../../crds/tenant.ts'
 import {
   announceDatabase,
@@ -67,7 +67,8 @@ export class Provisioner {
       id,
       uid,
       route: buildRoute({ id, uid, home, state: { state: 'active' }, limits: TIMES, hosts: [], keys: [] }),
-      caller: 'test',
+      caller: 'key:test',
+      scopes: new Set(SCOPES),
       requestId: 'test',
     }
   }

@@ -1,5 +1,6 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
-import type { Route, RoutingDocument } from '../../config/routing.ts'
+import { type Route, type RoutingDocument, SCOPES } from '../../config/routing.ts'
+import type { TenantContext } from '../../runtime/tenancy/context.ts'
 
 /** A route that is complete and valid; what a test is about is set in `changes`. */
 export function buildRoute(changes: Partial<Route> = {}): Route {
@@ -20,6 +21,12 @@ export function buildRoute(changes: Partial<Route> = {}): Route {
     keys: [],
     ...changes,
   }
+}
+
+/** The context of a caller who may do everything; what a test is about is set in `changes`. */
+export function buildContext(changes: Partial<TenantContext> = {}): TenantContext {
+  const { route = buildRoute() } = changes
+  return { id: route.id, uid: route.uid, route, caller: 'key:test', scopes: new Set(SCOPES), requestId: 'test', ...changes }
 }
 
 /** A new API key: the token for a client, and what the routing config keeps of it. */

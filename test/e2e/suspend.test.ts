@@ -45,7 +45,7 @@ test('TI-08: a tenant that is suspended under traffic is refused within a second
 
   const all = streams.flatMap(({ answers }) => answers)
   expect(all.filter((answer) => !isServed(answer)).map(({ status, type }) => `${status} ${type}`)).toEqual(
-    all.filter(({ status }) => status === 403).map(() => '403 https://tenantry.dev/problems/tenant-suspended'),
+    all.filter(({ status }) => status === 403).map(() => '403 /docs/problems/tenant-suspended'),
   )
   // A refusal is given after a look at the routing config: a request of before the resume may be served by it.
   const lastServed = Math.max(...all.filter((one) => isServed(one) && one.until < resumed.asked).map(({ at }) => at))

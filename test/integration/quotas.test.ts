@@ -56,7 +56,7 @@ describe.for(ISOLATIONS)('a quota of tasks, isolation %s', (isolation) => {
     expect(codes(outcomes)).toEqual(Array(30).fill('quota-exceeded'))
     expect(await numbers(tenant)).toEqual({ rows: 20, counted: 20, events: 20 })
     const [refused] = outcomes.filter((one) => typeof one !== 'string')
-    expect(refused).toMatchObject({ message: expect.stringMatching(/^The limit is 20 tasks, and there are \d+\./), retryAfter: 60 })
+    expect(refused).toMatchObject({ message: expect.stringMatching(/^This tenant may have 20 tasks, and has 20\./), retryAfter: 60 })
     printFigure(`quota, isolation ${isolation}: 20 of 50 at once on 2 replicas, 30 refused`)
   })
 
@@ -84,7 +84,7 @@ describe.for(ISOLATIONS)('a quota of tasks, isolation %s', (isolation) => {
     const [first, second] = [String(await create(free)), String(await create(free))]
     const tenant = limited(free, 1)
     const [error] = [await create(tenant)]
-    expect(error).toMatchObject({ code: 'quota-exceeded', message: expect.stringContaining('The limit is 1 tasks, and there are 2.') })
+    expect(error).toMatchObject({ code: 'quota-exceeded', message: expect.stringContaining('This tenant may have 1 tasks, and has 2.') })
     expect(codes([await attempt(tenant, 'UpdateTask', { id: first, title: 'changed' })])).toEqual([])
     expect(codes([await attempt(tenant, 'CompleteTask', { id: first })])).toEqual([])
     expect(codes([await attempt(tenant, 'DeleteTask', { id: second })])).toEqual([])
@@ -93,6 +93,16 @@ describe.for(ISOLATIONS)('a quota of tasks, isolation %s', (isolation) => {
       'quota-exceeded',
     ])
     expect(await numbers(tenant)).toMatchObject({ rows: 1, counted: 1 })
+  })
+
+  test('users have a limit of their own, and one who is refused for the address takes no room', async () => {
+    const acme = await database.tenant('acme', isolation)
+    const tenant = { ...acme, route: { ...acme.route, limits: { ...TIMES, tasks: 0, users: 3 } } }
+    const register = (email: string) => attempt(tenant, 'RegisterUser', { email: `${email}@example.com`, displayName: 'Ann' })
+    const outcomes = await Promise.all(['a', 'a', 'b', 'a', 'c', 'd'].map(register))
+    expect(codes(outcomes)).toEqual(['conflict', 'conflict', 'quota-exceeded'])
+    expect(outcomes.at(-1)).toMatchObject({ message: expect.stringContaining('may have 3 users, and has 3.') })
+    expect(codes([await create(tenant)])).toEqual(['quota-exceeded'])
   })
 
   test('what was made before anybody kept the number is counted once', async () => {

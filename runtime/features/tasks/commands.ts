@@ -3,6 +3,7 @@ import type { Aggregate, Command } from '../../commands/command.ts'
 import { completeTask, createTask, deleteTask, updateTask } from './decide.ts'
 import { evolve } from './evolve.ts'
 import { newTask, onlyId, taskEdit } from './input.ts'
+import { shownTask } from './output.ts'
 import { readTask, renderTask, saveTasks, taskById } from './repository.ts'
 import type { Task, TaskEvent } from './task.ts'
 
@@ -14,11 +15,14 @@ const task: Aggregate<Task, TaskEvent> = {
   evolve,
   save: saveTasks,
   render: renderTask,
+  output: shownTask,
 }
 
 /** Makes a task. */
 export const CreateTask: Command<z.infer<typeof newTask>, Task, TaskEvent> = {
   name: 'CreateTask',
+  summary: 'Make a task',
+  scope: 'tasks:write',
   route: { method: 'POST', path: '/v1/tasks', status: 201 },
   input: newTask,
   aggregate: task,
@@ -29,6 +33,8 @@ export const CreateTask: Command<z.infer<typeof newTask>, Task, TaskEvent> = {
 /** Changes what the caller names, and leaves the rest. */
 export const UpdateTask: Command<z.infer<typeof taskEdit>, Task, TaskEvent> = {
   name: 'UpdateTask',
+  summary: 'Change what is named of a task, and leave the rest',
+  scope: 'tasks:write',
   route: { method: 'PATCH', path: '/v1/tasks/{id}', status: 200 },
   input: taskEdit,
   aggregate: task,
@@ -39,6 +45,8 @@ export const UpdateTask: Command<z.infer<typeof taskEdit>, Task, TaskEvent> = {
 /** Marks a task as done, once. */
 export const CompleteTask: Command<z.infer<typeof onlyId>, Task, TaskEvent> = {
   name: 'CompleteTask',
+  summary: 'Mark a task as done, once',
+  scope: 'tasks:write',
   route: { method: 'POST', path: '/v1/tasks/{id}/complete', status: 200 },
   input: onlyId,
   aggregate: task,
@@ -49,6 +57,8 @@ export const CompleteTask: Command<z.infer<typeof onlyId>, Task, TaskEvent> = {
 /** Removes a task; its events stay. */
 export const DeleteTask: Command<z.infer<typeof onlyId>, Task, TaskEvent> = {
   name: 'DeleteTask',
+  summary: 'Remove a task',
+  scope: 'tasks:write',
   route: { method: 'DELETE', path: '/v1/tasks/{id}', status: 204 },
   input: onlyId,
   aggregate: task,

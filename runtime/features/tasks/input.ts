@@ -1,23 +1,6 @@
 import { z } from 'zod'
-import { TenantryError } from '../../errors.ts'
+import { idInPath, text } from '../input.ts'
 import { PRIORITIES } from './task.ts'
-
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
-
-/** Text of so many characters that Postgres can hold: no null byte, no half of a surrogate pair. */
-export function text(min: number, max: number) {
-  return z
-    .string()
-    .refine((value) => !value.includes('\u0000') && value.isWellFormed(), 'must not contain a null byte or broken Unicode')
-    .refine((value) => count(value, max) >= min, `must have at least ${min} character${min === 1 ? '' : 's'}`)
-    .refine((value) => count(value, max) <= max, `must have at most ${max} characters`)
-}
-
-/** The id in a path. What is no UUID names nothing: `not-found`. */
-const taskId = z.string().transform((id) => {
-  if (!UUID.test(id)) throw new TenantryError('not-found', 'There is no such task.')
-  return id.toLowerCase()
-})
 
 /** An RFC 3339 date-time, made UTC with milliseconds; the years are 1 to 9999. */
 const dateTime = z.iso
@@ -46,18 +29,13 @@ export const newTask = z.strictObject({
 
 /** A task's id and what to change; null clears. */
 export const taskEdit = z.strictObject({
-  id: taskId,
+  id: idInPath('task'),
   ...z.strictObject(fields).partial().shape,
   status: z.enum(['pending', 'in_progress'], 'must be pending or in_progress; to complete a task, POST to its /complete').optional(),
 })
 
 /** Just the task's id. */
-export const onlyId = z.strictObject({ id: taskId })
-
-// Characters as people count them, not UTF-16 units; never more work than needed to know.
-function count(value: string, max: number): number {
-  return value.length > max * 2 ? value.length : Array.from(value).length
-}
+export const onlyId = z.strictObject({ id: idInPath('task') })
 
 function isStorable(time: Date): boolean {
   const year = time.getUTCFullYear()

@@ -1,12 +1,8 @@
 import type { Change, Loaded } from '../../commands/command.ts'
-import { append, changeValues, number } from '../../events/store.ts'
+import { append, changeValues, number, saved } from '../../events/store.ts'
 import type { Row, Statement } from '../../shards/statement.ts'
+import { time } from '../columns.ts'
 import type { Task } from './task.ts'
-
-/** A timestamp column as callers see it. */
-function time(column: string): string {
-  return `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
-}
 
 /** What callers see of a task; `render` gives the same fields in the same order. */
 export const TASK_COLUMNS = `id, title, description, priority, status, tags, ${time('due_date')} AS "dueDate", assignee, version,
@@ -55,7 +51,8 @@ export function saveTasks(tenantUid: string, epoch: number, changes: readonly Ch
           position = excluded.position, updated_at = excluded.updated_at, completed_at = excluded.completed_at
       ), removed AS (
         DELETE FROM ${schema}tasks WHERE tenant_id = $1 AND id = ANY (ARRAY(SELECT n.id FROM numbered n WHERE n.after IS NULL))
-      ), ${append(schema, 'tasks')}`,
+      ), ${append(schema, 'tasks')}
+      ${saved}`,
     values: changeValues(tenantUid, epoch, changes, most),
   }
 }
