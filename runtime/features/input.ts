@@ -24,6 +24,15 @@ export function idInPath(thing: string) {
     })
 }
 
+/** The id of a thing that is named in a body or a filter. `message` says what it must be. */
+export function idOf(message: string) {
+  return z
+    .string()
+    .refine((id) => UUID.test(id), message)
+    .meta({ format: 'uuid' })
+    .transform((id) => id.toLowerCase())
+}
+
 // Characters as people count them, not UTF-16 units; never more work than needed to know.
 function count(value: string, max: number): number {
   return value.length > max * 2 ? value.length : Array.from(value).length

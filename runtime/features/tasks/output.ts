@@ -30,7 +30,7 @@ export const shownTask: z.ZodType<Omit<Task, 'tags'> & { tags: string[]; version
     status: z.enum(STATUSES),
     tags: z.array(z.string()),
     dueDate: time.nullable(),
-    assignee: z.string().nullable(),
+    assignee: z.uuid().nullable().meta({ description: 'The id of a user.' }),
     version: z.int().positive().meta({ description: 'Goes up with each change; the ETag.' }),
     createdAt: time,
     updatedAt: time,

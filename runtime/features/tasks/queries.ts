@@ -2,8 +2,8 @@ import { z } from 'zod'
 import type { Query } from '../../queries/query.ts'
 import { text } from '../input.ts'
 import { pageAnswer, pageInput } from '../page.ts'
-import { onlyId } from './input.ts'
-import { listTasks } from './list.ts'
+import { assignee, onlyId } from './input.ts'
+import { listTasks, taskList } from './list.ts'
 import { shownStatistics, shownTask, shownTasks } from './output.ts'
 import { taskById } from './repository.ts'
 import { taskStatistics } from './statistics.ts'
@@ -27,7 +27,7 @@ const listInput = z.strictObject({
   status: z.enum(STATUSES).optional(),
   priority: z.enum(PRIORITIES).optional(),
   tag: text(1, 50).optional(),
-  assignee: text(1, 200).optional(),
+  assignee: assignee.optional(),
   ...pageInput,
 })
 
@@ -42,7 +42,7 @@ export const ListTasks: Query<z.infer<typeof listInput>> = {
   versioned: false,
   cacheKey: () => undefined,
   statement: listTasks,
-  answer: pageAnswer,
+  answer: (rows, input, tenantUid) => pageAnswer(rows, taskList(tenantUid, input)),
 }
 
 /** How many tasks there are of each kind, as of the projection's checkpoint. */
