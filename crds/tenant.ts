@@ -55,7 +55,7 @@ export type TenantStatus = {
 }
 
 /** What a tenant was last found to use; `sampledAt` in RFC 3339. */
-export type TenantUsage = { tasks: number; storageBytes: number; sampledAt: string }
+export type TenantUsage = { tasks: number; users?: number; storageBytes: number; sampledAt: string }
 
 const TENANT_CONDITIONS = [
   'Ready',

@@ -11,7 +11,17 @@ export type Neighbours = { schema: string; row: string }
 /** No installation has this one (the nil UUID, RFC 9562): the neighbours are nobody's tenants. */
 const NOBODYS = '00000000-0000-0000-0000-000000000000'
 
-const TITLE = 'This belongs to a neighbour.'
+const TITLE = text('This belongs to a neighbour.')
+const ROW = { version: '1', position: '0', created_at: 'now()', updated_at: 'now()' }
+
+/**
+ * What a neighbour has: a row of each table, with its columns in SQL besides `tenant_id` and `id`. A table that stands here is tried at; the
+ * rights and the policies of all others are read from the catalog.
+ */
+export const BELONGINGS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  tasks: { title: TITLE, priority: "'low'", status: "'pending'", tags: "'{}'", ...ROW },
+  users: { email: "'neighbour@example.com'", display_name: TITLE, ...ROW },
+}
 
 /** The same for the same database, others for others: roles are shared by all databases of a server. */
 export function neighboursOf({ database }: ShardNames): Neighbours {
@@ -19,7 +29,7 @@ export function neighboursOf({ database }: ShardNames): Neighbours {
 }
 
 /**
- * Makes the neighbours anew, by the statements that make every tenant, with one task each: whoever is let into a tenant finds them, and
+ * Makes the neighbours anew, by the statements that make every tenant, with their belongings: whoever is let into a tenant finds them, and
  * whoever is kept out of them is kept out of tenants.
  */
 export function makeNeighbours(names: ShardNames, migrations: readonly Migration[]): string {
@@ -31,16 +41,19 @@ export function makeNeighbours(names: ShardNames, migrations: readonly Migration
     `DELETE FROM tenantry.tenants WHERE uid = ${text(row)};`,
     createRowTenant(names, { uid: row, installation: NOBODYS, namespace: '', name: 'neighbour-row', epoch: 1 }),
     `SELECT set_config('app.tenant_id', ${text(row)}, true);`,
-    `DELETE FROM ${ROWS_SCHEMA}.tasks WHERE tenant_id = ${text(row)};`,
-    taskIn(name(physical), schema),
-    taskIn(ROWS_SCHEMA, row),
+    ...Object.keys(BELONGINGS).flatMap((table) => [
+      `DELETE FROM ${ROWS_SCHEMA}.${table} WHERE tenant_id = ${text(row)};`,
+      `${insertInto(name(physical), table, schema, text(schema))};`,
+      `${insertInto(ROWS_SCHEMA, table, row, text(row))};`,
+    ]),
     `SELECT set_config('app.tenant_id', '', true);`,
   ].join('\n')
 }
 
-function taskIn(schema: string, uid: string): string {
-  return `INSERT INTO ${schema}.tasks (tenant_id, id, title, priority, status, tags, version, position, created_at, updated_at)
-VALUES (${text(uid)}, ${text(uid)}, ${text(TITLE)}, 'low', 'pending', '{}', 1, 0, now(), now());`
+/** Puts what a neighbour has in a table there, as the tenant `uid`, under an id that is given in SQL. `schema` is escaped. */
+export function insertInto(schema: string, table: string, uid: string, id: string): string {
+  const columns = BELONGINGS[table] ?? {}
+  return `INSERT INTO ${schema}.${table} (tenant_id, id, ${Object.keys(columns)}) VALUES (${text(uid)}, ${id}, ${Object.values(columns)})`
 }
 
 // A UUID of version 8 (RFC 9562): its bits are the maker's own business.

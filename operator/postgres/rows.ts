@@ -65,6 +65,7 @@ GRANT USAGE ON SCHEMA tenantry, ${ROWS_SCHEMA} TO ${name(rows)};`
 export function dropRowTenant(uid: string): string {
   return `${lockTenant(uid)}
 SELECT set_config('app.tenant_id', ${text(uid)}, true);
+SET CONSTRAINTS ALL DEFERRED;
 DO $$ DECLARE shared regclass; remaining bigint; BEGIN
   FOR shared IN SELECT c.oid FROM pg_class c WHERE c.relnamespace = '${ROWS_SCHEMA}'::regnamespace AND c.relkind IN ('r', 'p') LOOP
     EXECUTE format('DELETE FROM %s WHERE tenant_id = %L', shared, current_setting('app.tenant_id'));

@@ -2,24 +2,28 @@ import { escapeIdentifier as name, escapeLiteral as text } from 'pg'
 import type { Isolation } from '../../crds/tenant.ts'
 import type { Physical } from './names.ts'
 
-/** How many of a row tenant's newest tasks and events its average row is taken from. */
+/** How many of a row tenant's newest rows of a table its average row is taken from. */
 const MEASURED_ROWS = 200
 
 /**
- * What counts a tenant's tasks and its storage in bytes, as `tasks` and `bytes`, at a cost that does not grow with what it has. Runs in the
- * database of its tables; no statement of it takes more than two seconds. The tasks stand counted in the read model of the statistics.
+ * What counts a tenant's tasks, its users and its storage in bytes, as `tasks`, `users` and `bytes`, at a cost that does not grow with what it
+ * has. Runs in the database of its tables; no statement of it takes more than two seconds. Tasks stand counted in the read model of the
+ * statistics, users beside them.
  */
 export function countUsage(isolation: Isolation, uid: string, { schema }: Pick<Physical, 'schema'>): string {
-  const counted = `(SELECT coalesce(sum(c.tasks), 0) FROM ${name(schema)}.task_counts c WHERE c.tenant_id = ${text(uid)})`
+  const counted = (what: string, table: string) =>
+    `(SELECT coalesce(sum(c.${what}), 0) FROM ${name(schema)}.${table} c WHERE c.tenant_id = ${text(uid)}) AS ${what}`
   // The policy of shared tables holds their owner too: it is shown the tenant that the transaction names.
   return `SELECT set_config('statement_timeout', '2s', true), set_config('lock_timeout', '1s', true), set_config('app.tenant_id', ${text(uid)}, true);
-SELECT u.tasks::float8 AS tasks, round(${BYTES[isolation](uid, schema)})::float8 AS bytes FROM (SELECT ${counted} AS tasks) u;`
+SELECT u.tasks::float8 AS tasks, u.users::float8 AS users, round(${BYTES[isolation](uid, schema)})::float8 AS bytes
+FROM (SELECT ${counted('tasks', 'task_counts')}, ${counted('users', 'user_counts')}) u;`
 }
 
 // Files have a size that is looked up. Rows among those of others have none: the average of a few is taken for all, which the statistics
 // and the head, whose position is the number of events, have counted already.
 const BYTES: Record<Isolation, (uid: string, schema: string) => string> = {
-  row: (uid, schema) => `u.tasks * ${averageRow(schema, 'tasks', uid, 'id')} + ${averageRow(schema, 'events', uid, 'position')}
+  row: (uid, schema) => `u.tasks * ${averageRow(schema, 'tasks', uid, 'id')} + u.users * ${averageRow(schema, 'users', uid, 'id')}
+  + ${averageRow(schema, 'events', uid, 'position')}
   * coalesce((SELECT h.position FROM tenantry.head h WHERE h.tenant = ${text(uid)}), 0)`,
   schema: (_, schema) => `(SELECT coalesce(sum(pg_catalog.pg_total_relation_size(c.oid)), 0) FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ${text(schema)} AND c.relkind IN ('r', 'm'))`,

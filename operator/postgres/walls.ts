@@ -1,7 +1,7 @@
 import { escapeIdentifier as name, escapeLiteral as text } from 'pg'
 import type { Isolation } from '../../crds/tenant.ts'
 import { type Physical, ROWS_SCHEMA, type ShardNames, tenantName } from './names.ts'
-import { type Neighbours, neighboursOf } from './neighbours.ts'
+import { BELONGINGS, insertInto, type Neighbours, neighboursOf } from './neighbours.ts'
 import { block } from './statements.ts'
 
 /**
@@ -12,22 +12,32 @@ type Attempt = { name: string; kind: 'rows' | 'command'; sql: string }
 
 /**
  * What came of the attempts. `reached` should be empty; `unclear` failed for another reason than a refusal, and `lost` are neighbours that
- * do not find their own task: an attempt on what is not there proves nothing.
+ * do not find what is their own: an attempt on what is not there proves nothing.
  */
 export type Tried = { attempts: number; reached: string[]; unclear: string[]; lost: string[] }
 
-/** A neighbour as it enters its own data. */
-type Entry = { whose: string; table: string; role: string; uid: string }
+/** A neighbour as it enters a table with something of its own, and what would put more there. */
+type Entry = { whose: string; table: string; insert: string; role: string; uid: string }
 
 /** The neighbours that the attempts of an isolation are made at. */
 export function entriesOf(isolation: Isolation, names: ShardNames): Entry[] {
   if (isolation === 'database') return []
   const { schema, row } = neighboursOf(names)
   const own = tenantName(schema)
-  return [
-    { whose: 'schema', table: `${name(own)}.tasks`, role: own, uid: schema },
-    { whose: 'row', table: `${ROWS_SCHEMA}.tasks`, role: names.rows, uid: row },
-  ]
+  return Object.keys(BELONGINGS).flatMap((table) => [
+    entryOf('schema', name(own), table, own, schema),
+    entryOf('row', ROWS_SCHEMA, table, names.rows, row),
+  ])
+}
+
+function entryOf(isolation: string, schema: string, table: string, role: string, uid: string): Entry {
+  return {
+    whose: `${isolation} ${table}`,
+    table: `${schema}.${table}`,
+    insert: insertInto(schema, table, uid, 'gen_random_uuid()'),
+    role,
+    uid,
+  }
 }
 
 /** Everything a tenant with that access should not be able to do. */
@@ -52,6 +62,8 @@ export function tryAll({ role }: Physical, uid: string, attempts: readonly Attem
       IF found > 0 THEN reached := reached || attempt.title; END IF;
     EXCEPTION
       WHEN insufficient_privilege THEN NULL;
+      -- Who is stopped by a key or a check has got past the wall.
+      WHEN integrity_constraint_violation THEN reached := reached || attempt.title;
       WHEN OTHERS THEN unclear := unclear || (attempt.title || ' ' || SQLSTATE);
     END;
   END LOOP;
@@ -77,15 +89,13 @@ function findOwn({ whose, table, role, uid }: Entry): string {
   END;`
 }
 
-function onTable({ whose, table, uid }: Entry): Attempt[] {
+function onTable({ whose, table, insert, uid }: Entry): Attempt[] {
   const own = `tenant_id = ${text(uid)}`
-  const columns = '(tenant_id, id, title, priority, status, tags, version, position, created_at, updated_at)'
-  const values = `(${text(uid)}, gen_random_uuid(), 'x', 'low', 'pending', '{}', 1, 0, now(), now())`
   const counted = (statement: string) => `WITH done AS (${statement} RETURNING 1) SELECT count(*) FROM done`
   return [
     { name: `read ${whose}`, kind: 'rows', sql: `SELECT count(*) FROM ${table} WHERE ${own}` },
-    { name: `write ${whose}`, kind: 'rows', sql: counted(`INSERT INTO ${table} ${columns} VALUES ${values}`) },
-    { name: `change ${whose}`, kind: 'rows', sql: counted(`UPDATE ${table} SET title = 'x' WHERE ${own}`) },
+    { name: `write ${whose}`, kind: 'rows', sql: counted(insert) },
+    { name: `change ${whose}`, kind: 'rows', sql: counted(`UPDATE ${table} SET version = version WHERE ${own}`) },
     { name: `delete ${whose}`, kind: 'rows', sql: counted(`DELETE FROM ${table} WHERE ${own}`) },
     { name: `lock ${whose}`, kind: 'rows', sql: `WITH held AS (SELECT FROM ${table} WHERE ${own} FOR UPDATE) SELECT count(*) FROM held` },
     { name: `truncate ${whose}`, kind: 'command', sql: `TRUNCATE ${table}` },
@@ -101,9 +111,16 @@ function onTable({ whose, table, uid }: Entry): Attempt[] {
 
 /** What only row-level security keeps apart. The last two go together: nothing may follow the one that names nobody. */
 function onSharedRows(uid: string): Attempt[] {
+  const onEach = Object.keys(BELONGINGS).flatMap((table): Attempt[] => [
+    {
+      name: `list rows of others in ${table}`,
+      kind: 'rows',
+      sql: `SELECT count(*) FROM ${ROWS_SCHEMA}.${table} WHERE tenant_id <> ${text(uid)}`,
+    },
+    { name: `lift the policy of ${table}`, kind: 'command', sql: `DROP POLICY tenant ON ${ROWS_SCHEMA}.${table}` },
+  ])
   return [
-    { name: 'list rows of others', kind: 'rows', sql: `SELECT count(*) FROM ${ROWS_SCHEMA}.tasks WHERE tenant_id <> ${text(uid)}` },
-    { name: 'lift the policy', kind: 'command', sql: `DROP POLICY tenant ON ${ROWS_SCHEMA}.tasks` },
+    ...onEach,
     { name: 'name nobody', kind: 'rows', sql: "SELECT 0 * length(set_config('app.tenant_id', '', true))" },
     { name: 'list rows as nobody', kind: 'rows', sql: `SELECT count(*) FROM ${ROWS_SCHEMA}.tasks` },
   ]

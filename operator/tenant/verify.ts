@@ -49,7 +49,7 @@ async function tryRoles(target: Target, login: Credentials): Promise<Tried> {
   if (tried.lost.length === 0) return tried
   await database.run(makeNeighbours(names, tools.migrations.tenant))
   const again = await tryOnce()
-  again.unclear.push(...again.lost.map((whose) => `the neighbour of isolation ${whose} does not find its own task`))
+  again.unclear.push(...again.lost.map((whose) => `the neighbour does not find its own row: ${whose}`))
   return again
 }
 

@@ -1,13 +1,17 @@
 import type { z } from 'zod'
 import type { Scope } from '../../config/routing.ts'
+import type { TenantryError } from '../errors.ts'
 import type { Row, Statement } from '../shards/statement.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 
 /** Where a command stands in the HTTP API; data, so that http/ mounts every feature's commands the same way. */
 export type CommandRoute = { method: 'POST' | 'PATCH' | 'DELETE'; path: string; status: 200 | 201 | 204 }
 
-/** What decide makes of a command: a fact, without the numbers that only the commit gives it. */
-export type NewEvent = { type: string; data: Record<string, unknown> }
+/**
+ * What decide makes of a command: a fact, without the numbers that only the commit gives it. `personal` is what it tells of a person, for
+ * evolve alone: no event is stored or published with it, so that a person's data stands in one row and can be erased there.
+ */
+export type NewEvent = { type: string; data: Record<string, unknown>; personal?: Record<string, unknown> }
 
 /** What the domain may know of the world. `id` is for what is made. */
 export type Moment = { now: Date; id: string }
@@ -23,8 +27,10 @@ export type Aggregate<State, Event extends NewEvent> = {
   /** Turns the row of `load` into state. */
   read: (row: Row) => Loaded<State>
   evolve: (state: State | null, event: Event) => State | null
-  /** Writes those changes whose version still holds, with their events; a row `{id, version, position}` for each of them. See events/store. */
+  /** Writes those changes whose version still holds, with their events; a row `{id, version, position, refusal}` for each of them. See events/store. */
   save: (tenantUid: string, epoch: number, changes: readonly Change<State>[]) => Statement
+  /** What a caller is told of a change that was refused, by the name that `save` gives. */
+  refusals?: Readonly<Record<string, () => TenantryError>>
   /** The JSON a caller is answered with: the same bytes as the query of the same state gives. */
   render: (state: State, version: number) => string
   /** The shape of that JSON; its `title` is the name in the OpenAPI document. */
@@ -36,7 +42,7 @@ export type Change<State> = {
   id: string
   version: number
   after: State | null
-  events: readonly (NewEvent & { id: string })[]
+  events: readonly (Pick<NewEvent, 'type' | 'data'> & { id: string })[]
   time: string
 }
 

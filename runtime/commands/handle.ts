@@ -46,7 +46,7 @@ export function createHandler(session: Session, onCommit: OnCommit): Handle {
     const events = command.decide(input, loaded?.state ?? null, { now, id })
     if (events.length === 0) return unchanged(command, id, loaded)
     const after = events.reduce((state: unknown, event: NewEvent) => aggregate.evolve(state, event), loaded?.state ?? null)
-    const numbered = events.map((event) => ({ ...event, id: randomUUID() }))
+    const numbered = events.map(({ type, data }) => ({ type, data, id: randomUUID() }))
     const change = { id, version: loaded?.version ?? 0, after, events: numbered, time: now.toISOString() }
     const saved = await saver.save(tenant, aggregate, change, options.signal)
     if (saved === undefined) return undefined

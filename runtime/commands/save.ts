@@ -1,6 +1,7 @@
 import { TenantryError } from '../errors.ts'
 import { lockHead } from '../shards/head.ts'
 import type { Session } from '../shards/session.ts'
+import type { Row } from '../shards/statement.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 import type { AnyCommand, Change } from './command.ts'
 
@@ -31,7 +32,10 @@ export class Saver {
     this.#session = session
   }
 
-  /** Gives where the change stands, or undefined when the version it was decided on is no longer the present one. */
+  /**
+   * Gives where the change stands, or undefined when the version it was decided on is no longer the present one. Throws what the aggregate says
+   * of a change that was refused.
+   */
   save(tenant: TenantContext, aggregate: AnyAggregate, change: Change<unknown>, signal: AbortSignal): Promise<Saved | undefined> {
     return new Promise((resolve, reject) => {
       const item = { tenant, aggregate, change, signal, resolve, reject }
@@ -57,8 +61,8 @@ export class Saver {
   // Never rejects: each caller is told on its own.
   async #write(batch: readonly Waiting[]): Promise<void> {
     try {
-      const saved = await this.#commit(batch)
-      for (const item of batch) item.resolve(saved.get(item.change.id))
+      const rows = await this.#commit(batch)
+      for (const item of batch) settle(item, rows.get(item.change.id))
     } catch (error) {
       // Postgres refused the whole for the sake of one: nothing has happened, and each is tried alone.
       const isRefused = error instanceof TenantryError && error.code === 'internal'
@@ -67,7 +71,7 @@ export class Saver {
     }
   }
 
-  async #commit(batch: readonly Waiting[]): Promise<Map<string, Saved>> {
+  async #commit(batch: readonly Waiting[]): Promise<Map<string, Row>> {
     const [first] = batch
     if (first === undefined) return new Map()
     const { tenant, aggregate } = first
@@ -78,8 +82,14 @@ export class Saver {
       aggregate.save(tenant.uid, epoch, changes),
     ])
     if (head.length === 0) throw new TenantryError('shard-unavailable', "The tenant's place has changed.", { retryAfter: 1 })
-    return new Map(rows.map((row) => [String(row.id), { version: Number(row.version), position: Number(row.position) }]))
+    return new Map(rows.map((row) => [String(row.id), row]))
   }
+}
+
+function settle({ aggregate, resolve, reject }: Waiting, row: Row | undefined): void {
+  const refusal = row?.refusal ?? undefined
+  if (refusal !== undefined) reject(aggregate.refusals?.[String(refusal)]?.() ?? new Error(`a ${aggregate.name} was refused by ${refusal}`))
+  else resolve(row && { version: Number(row.version), position: Number(row.position) })
 }
 
 // Those that fit into one statement: the same table, the same route, and each thing once. The others keep their order.

@@ -14,7 +14,7 @@ const schema = z.object({
   position: z.int(),
 })
 
-/** An event as CloudEvents 1.0 JSON. */
+/** An event as CloudEvents 1.0 JSON. `userid` names the user that it is about. */
 export function formatCloudEvent(event: StoredEvent): string {
   return JSON.stringify({
     specversion: '1.0',
@@ -27,6 +27,7 @@ export function formatCloudEvent(event: StoredEvent): string {
     tenantid: event.tenantUid,
     aggregateversion: event.aggregateVersion,
     position: event.position,
+    ...(event.type.startsWith('user.') ? { userid: event.aggregateId } : {}),
     data: event.data,
   })
 }

@@ -3,21 +3,23 @@ import type { StoredEvent } from '../projections/projection.ts'
 import type { Row, Statement, Value } from '../shards/statement.ts'
 
 /**
- * The first half of a feature's save statement, given the schema and its table. It makes `change` out of $3, and `numbered`:
- * the changes whose version still holds, `version` being the one before and `next` the one after, with the `position` of
- * their last event. $1 is the tenant, $2 the epoch. The head must have been locked by the statement before. The version is
- * looked up row by row, since a join might be planned, once and for all, as one that reads the whole table.
+ * The first half of a feature's save statement, given the schema and its table. It makes `change` out of $3: the changes whose version still
+ * holds, each with its `refusal`, an SQL expression over the change `c` that says by its name what the change may not do, or is NULL. And
+ * `numbered`: those that are not refused, `version` being the one before and `next` the one after, with the `position` of their last event.
+ * $1 is the tenant, $2 the epoch. The head must have been locked by the statement before, so that what a refusal goes by stays true until the
+ * commit. The version is looked up row by row, since a join might be planned, once and for all, as one that reads the whole table.
  */
-export function number(schema: string, table: string): string {
+export function number(schema: string, table: string, refusal = 'NULL::text'): string {
   return `change AS (
-    SELECT *, jsonb_array_length(events) AS count
+    SELECT *, jsonb_array_length(events) AS count, ${refusal} AS refusal
     FROM jsonb_to_recordset($3::jsonb) AS c (ordinal int, id uuid, version int, after jsonb, events jsonb, time timestamptz)
+    WHERE coalesce((SELECT t.version FROM ${schema}${table} t WHERE t.tenant_id = $1 AND t.id = c.id), 0) = c.version
   ), numbered AS (
     SELECT c.id, c.version, c.version + c.count AS next, c.count, c.after, c.events, c.time,
            h.position + (sum(c.count) OVER (ORDER BY c.ordinal))::bigint AS position
     FROM change c
     JOIN tenantry.head h ON h.tenant = $1 AND h.epoch = $2
-    WHERE coalesce((SELECT t.version FROM ${schema}${table} t WHERE t.tenant_id = $1 AND t.id = c.id), 0) = c.version
+    WHERE c.refusal IS NULL
   )`
 }
 
@@ -32,6 +34,10 @@ export function append(schema: string): string {
     WHERE tenant = $1 AND EXISTS (SELECT FROM numbered)
   )`
 }
+
+/** The end: where each change stands now, or by what it was refused. */
+export const saved = `SELECT id, next AS version, position, NULL AS refusal FROM numbered
+      UNION ALL SELECT id, NULL, NULL, refusal FROM change WHERE refusal IS NOT NULL`
 
 /** The parameters that `number` and `append` work with. */
 export function changeValues(tenantUid: string, epoch: number, changes: readonly Change<unknown>[]): Value[] {

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { TenantryError } from '../errors.ts'
 import { type AppOptions, createApp } from './app.ts'
-import { Exchange } from './exchange.ts'
+import { Exchange, SAFE_HEADERS } from './exchange.ts'
 import { problem, toProblem } from './problems.ts'
 
 /** What the HTTP API is made of. */
@@ -75,9 +75,9 @@ function refuseUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
   }
   const [status, reason, detail] = PARSER_ERRORS[error.code ?? ''] ?? [400, 'Bad Request', 'The request cannot be read as HTTP.']
   const refusal = problem('invalid-request', status, detail, 'none')
-  socket.end(
-    `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(refusal.body)}\r\n\r\n${refusal.body}`,
-  )
+  const headers = { connection: 'close', ...SAFE_HEADERS, ...refusal.headers, 'content-length': Buffer.byteLength(refusal.body) }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  socket.end(`HTTP/1.1 ${status} ${reason}\r\n${lines.join('')}\r\n${refusal.body}`)
 }
 
 const PARSER_ERRORS: Record<string, [number, string, string]> = {

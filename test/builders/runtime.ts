@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { type CommandBus, createCommandBus } from '../../runtime/commands/bus.ts'
 import type { Outcome } from '../../runtime/commands/command.ts'
 import { tasks } from '../../runtime/features/tasks/index.ts'
+import { users } from '../../runtime/features/users/index.ts'
 import type { Log } from '../../runtime/log.ts'
 import type { Answer } from '../../runtime/queries/query.ts'
 import { DEFAULT_SESSION, type SessionSettings } from '../../runtime/shards/endpoint.ts'
@@ -23,9 +24,12 @@ export function sessionOn(database: TestDatabase, settings: Partial<SessionSetti
   })
 }
 
-/** The command bus with the tasks' commands. */
+/** What the runtime serves. */
+const FEATURES = [tasks, users]
+
+/** The command bus with every feature's commands. */
 export function busOn(session: Session, onCommit: (tenant: TenantContext) => void = () => undefined): CommandBus {
-  return createCommandBus({ session, commands: tasks.commands, onCommit })
+  return createCommandBus({ session, commands: FEATURES.flatMap(({ commands }) => commands), onCommit })
 }
 
 /** Parses the input as http/ does, and executes the command. */
@@ -36,7 +40,9 @@ export async function command(
   raw: object,
   expectedVersion?: number,
 ): Promise<Outcome> {
-  const input: unknown = tasks.commands.find((one) => one.name === name)?.input.parse(raw)
+  const input: unknown = FEATURES.flatMap(({ commands }) => commands)
+    .find((one) => one.name === name)
+    ?.input.parse(raw)
   const { signal } = new AbortController()
   const accepts = (version: number) => version === expectedVersion
   return bus.execute(tenant, name, input, expectedVersion === undefined ? { signal } : { signal, accepts })
@@ -44,10 +50,10 @@ export async function command(
 
 /** Parses the input as http/ does, and asks without caches. */
 export async function ask(session: Session, tenant: TenantContext, name: string, raw: object): Promise<Answer | undefined> {
-  const query = tasks.queries.find((one) => one.name === name)
+  const query = FEATURES.flatMap(({ queries }) => queries).find((one) => one.name === name)
   if (query === undefined) throw new Error(`no query ${name}`)
   const input: unknown = query.input.parse(raw)
-  return query.answer(await session.read(tenant, query.statement(tenant.uid, input)), input)
+  return query.answer(await session.read(tenant, query.statement(tenant.uid, input)), input, tenant.uid)
 }
 
 /** A stream and a prefix that no other test has. */

@@ -4,6 +4,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
 import { parseCredentials } from '../../config/routing.ts'
 import type { TenantStatus } from '../../crds/tenant.ts'
+import { latest, readMigrations } from '../../operator/postgres/migrations.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
 import { printFigure } from '../builders/figure.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
@@ -64,7 +65,7 @@ test('a Tenant becomes Ready, with schema, role, key and route, and one Event a 
     schema: name,
     role: name,
     epoch: 1,
-    schemaVersion: 2,
+    schemaVersion: latest((await readMigrations('config/migrations')).tenant),
   })
   const key = await token('acme', 'main')
   expect(key).toMatch(/^tnt_[\w-]{43}$/)

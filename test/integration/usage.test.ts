@@ -23,6 +23,12 @@ function tasks(count: number, { uid, schema }: Place): string {
     UPDATE tenantry.head SET position = position + ${count} WHERE tenant = '${uid}'`
 }
 
+/** The same of users, without their events. */
+function users(count: number, { uid, schema }: Place): string {
+  return `INSERT INTO ${schema}.users SELECT '${uid}', gen_random_uuid(), 'u' || n || '@example.com', 'User ' || n, 1, n, now(), now() FROM generate_series(1, ${count}) n;
+    INSERT INTO ${schema}.user_counts VALUES ('${uid}', ${count})`
+}
+
 describe('status.usage', () => {
   const database = `test_${randomBytes(4).toString('hex')}`
   const superusers = new Map<string, pg.Client>()
@@ -79,6 +85,7 @@ describe('status.usage', () => {
 
   test.each(ISOLATIONS)('%s: tasks and storage are counted, and again when they have changed', async (isolation) => {
     const first = await counted(`u-${isolation}`, 0)
+    expect(first?.users).toBe(0)
     await lay(`u-${isolation}`, 1_000)
     const second = await counted(`u-${isolation}`, 1_000)
     const bytes = (second?.storageBytes ?? 0) - (first?.storageBytes ?? 0)
@@ -86,6 +93,17 @@ describe('status.usage', () => {
     expect(bytes).toBeGreaterThan(1_000 * 200)
     expect(bytes).toBeLessThan(1_000 * 2_000)
     expect(Date.parse(second?.sampledAt ?? '')).toBeGreaterThanOrEqual(Date.parse(first?.sampledAt ?? ''))
+  })
+
+  test.each(ISOLATIONS)('%s: users are counted', async (isolation) => {
+    const before = await counted(`u-${isolation}`, 1_000)
+    await run(`u-${isolation}`, (place) => users(300, place))
+    const after = await vi.waitFor(async () => {
+      const usage = await usageOf(`u-${isolation}`)
+      expect(usage?.users).toBe(300)
+      return usage
+    }, PATIENCE)
+    expect(after?.storageBytes).toBeGreaterThan((before?.storageBytes ?? 0) + 300 * 40)
   })
 
   test('OP-20: numbers that have not changed are not written', async () => {
@@ -149,11 +167,14 @@ describe('what a sample costs', () => {
   afterAll(() => database.drop())
 
   /** The rows that the statement has had to read of the tenant's tables, and how long it took in milliseconds. */
-  async function cost(isolation: Isolation, count: number): Promise<{ rows: number; ms: number; usage: { tasks: number; bytes: number } }> {
+  async function cost(
+    isolation: Isolation,
+    count: number,
+  ): Promise<{ rows: number; ms: number; usage: { tasks: number; users: number; bytes: number } }> {
     const tenant = await database.tenant(`with-${count}`, isolation)
     const place = { uid: tenant.uid, schema: tenant.route.schema }
     const superuser = await connectAsSuperuser(inject('postgres'), tenant.route.database)
-    await superuser.query(`${tasks(count, place)}; ANALYZE`)
+    await superuser.query(`${tasks(count, place)}; ${users(count, place)}; ANALYZE`)
     await superuser.end()
     const admin = await connectTo(inject('postgres'), tenant.route.database)
     await admin.query('BEGIN')
@@ -171,10 +192,11 @@ describe('what a sample costs', () => {
   test.each(ISOLATIONS)('isolation %s: a big tenant is counted by as few rows as a small one', async (isolation) => {
     const [small, big] = [await cost(isolation, 500), await cost(isolation, 50_000)]
     printFigure(
-      `usage (${isolation}): ${small.rows} rows read of 500 tasks in ${small.ms.toFixed(1)} ms, ${big.rows} of 50,000 in ${big.ms.toFixed(1)} ms`,
+      `usage (${isolation}): ${small.rows} rows read of 500 tasks and users in ${small.ms.toFixed(1)} ms, ${big.rows} of 50,000 in ${big.ms.toFixed(1)} ms`,
     )
     expect([small.usage.tasks, big.usage.tasks]).toEqual([500, 50_000])
-    expect(Math.max(small.rows, big.rows)).toBeLessThan(500)
+    expect([small.usage.users, big.usage.users]).toEqual([500, 50_000])
+    expect(Math.max(small.rows, big.rows)).toBeLessThan(700)
   })
 
   test('row: the estimate is near the size of the rows, and of this tenant’s alone', async () => {
@@ -182,6 +204,7 @@ describe('what a sample costs', () => {
     const superuser = await connectAsSuperuser(inject('postgres'), database.name)
     const { rows } = await superuser.query(
       `SELECT (SELECT sum(pg_column_size(t.*)) FROM tenantry_rows.tasks t JOIN tenantry.tenants o ON o.uid = t.tenant_id WHERE o.name = 'with-3000')
+            + (SELECT sum(pg_column_size(u.*)) FROM tenantry_rows.users u JOIN tenantry.tenants o ON o.uid = u.tenant_id WHERE o.name = 'with-3000')
             + (SELECT sum(pg_column_size(e.*)) FROM tenantry_rows.events e JOIN tenantry.tenants o ON o.uid = e.tenant_id WHERE o.name = 'with-3000') AS bytes`,
     )
     await superuser.end()

@@ -29,7 +29,7 @@ afterAll(async () => {
 async function lay(tenant: Keeper['tenant']): Promise<Keeper> {
   const secret = `secret_${randomBytes(6).toString('hex')}`
   const session = sessionOn(database)
-  const titles = Array.from({ length: 20 }, () => ({ title: secret, assignee: secret }))
+  const titles = Array.from({ length: 20 }, () => ({ title: secret }))
   const made = await Promise.all(titles.map((input) => command(busOn(session), tenant, 'CreateTask', input)))
   await session.close()
   const { database: place, role, isolation } = tenant.route

@@ -1,11 +1,12 @@
 import type { z } from 'zod'
 import type { Aggregate, Command } from '../../commands/command.ts'
+import { TenantryError } from '../../errors.ts'
 import { completeTask, createTask, deleteTask, updateTask } from './decide.ts'
 import { evolve } from './evolve.ts'
 import { newTask, onlyId, taskEdit } from './input.ts'
 import { shownTask } from './output.ts'
 import { readTask, renderTask, saveTasks, taskById } from './repository.ts'
-import type { Task, TaskEvent } from './task.ts'
+import { ASSIGNEE, type Task, type TaskEvent } from './task.ts'
 
 const task: Aggregate<Task, TaskEvent> = {
   name: 'task',
@@ -13,6 +14,10 @@ const task: Aggregate<Task, TaskEvent> = {
   read: readTask,
   evolve,
   save: saveTasks,
+  refusals: {
+    assignee: () =>
+      new TenantryError('invalid-request', 'The input is not valid; see errors.', { faults: [{ field: 'assignee', message: ASSIGNEE }] }),
+  },
   render: renderTask,
   output: shownTask,
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { shownPage } from '../page.ts'
 import { PRIORITIES, STATUSES, type Task } from './task.ts'
 
 const time = z.iso.datetime()
@@ -29,7 +30,7 @@ export const shownTask: z.ZodType<Omit<Task, 'tags'> & { tags: string[]; version
     status: z.enum(STATUSES),
     tags: z.array(z.string()),
     dueDate: time.nullable(),
-    assignee: z.string().nullable(),
+    assignee: z.uuid().nullable().meta({ description: 'The id of a user.' }),
     version: z.int().positive().meta({ description: 'Goes up with each change; the ETag.' }),
     createdAt: time,
     updatedAt: time,
@@ -38,12 +39,7 @@ export const shownTask: z.ZodType<Omit<Task, 'tags'> & { tags: string[]; version
   .meta({ title: 'Task', description: 'A task. Times are RFC 3339, in UTC with milliseconds.', examples: [EXAMPLE] })
 
 /** A page of tasks. */
-export const shownTasks = z
-  .strictObject({
-    items: z.array(shownTask),
-    nextCursor: z.string().nullable().meta({ description: 'Give it back as `cursor` to go on; null: this is the last page.' }),
-  })
-  .meta({ title: 'TaskPage', examples: [{ items: [EXAMPLE], nextCursor: null }] })
+export const shownTasks = shownPage(shownTask, 'TaskPage', EXAMPLE)
 
 /** How many tasks there are of each kind. */
 export const shownStatistics = z

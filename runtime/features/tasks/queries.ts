@@ -1,7 +1,9 @@
 import { z } from 'zod'
 import type { Query } from '../../queries/query.ts'
-import { onlyId, text } from './input.ts'
-import { listTasks } from './list.ts'
+import { text } from '../input.ts'
+import { pageAnswer, pageInput } from '../page.ts'
+import { assignee, onlyId } from './input.ts'
+import { listTasks, taskList } from './list.ts'
 import { shownStatistics, shownTask, shownTasks } from './output.ts'
 import { taskById } from './repository.ts'
 import { taskStatistics } from './statistics.ts'
@@ -21,25 +23,12 @@ export const GetTask: Query<z.infer<typeof onlyId>> = {
   answer: ([row]) => row && { body: String(row.body), position: Number(row.position), version: Number(row.version) },
 }
 
-const CURSOR = 'must be a nextCursor that this list has given'
-const LIMIT = 'must be a whole number from 1 to 100'
-const cursor = z
-  .string()
-  .regex(/^[A-Za-z0-9_-]{22}$/, CURSOR)
-  .transform((value) => Buffer.from(value, 'base64url').toString('hex'))
-
 const listInput = z.strictObject({
   status: z.enum(STATUSES).optional(),
   priority: z.enum(PRIORITIES).optional(),
   tag: text(1, 50).optional(),
-  assignee: text(1, 200).optional(),
-  limit: z
-    .string()
-    .refine((value) => /^([1-9]\d?|100)$/.test(value), LIMIT)
-    .meta({ type: 'integer', minimum: 1, maximum: 100, default: 50, description: 'The most tasks to give.' })
-    .transform(Number)
-    .default(50),
-  cursor: cursor.optional(),
+  assignee: assignee.optional(),
+  ...pageInput,
 })
 
 /** Tasks, newest first, a page at a time. */
@@ -53,12 +42,7 @@ export const ListTasks: Query<z.infer<typeof listInput>> = {
   versioned: false,
   cacheKey: () => undefined,
   statement: listTasks,
-  answer: ([row]) => {
-    if (row === undefined) return undefined
-    const last = row.next
-    const nextCursor = last === null ? null : Buffer.from(String(last).replaceAll('-', ''), 'hex').toString('base64url')
-    return { body: `{"items":[${row.items}],"nextCursor":${JSON.stringify(nextCursor)}}`, position: Number(row.position) }
-  },
+  answer: (rows, input, tenantUid) => pageAnswer(rows, taskList(tenantUid, input)),
 }
 
 /** How many tasks there are of each kind, as of the projection's checkpoint. */

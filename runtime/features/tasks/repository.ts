@@ -1,15 +1,11 @@
 import type { Change, Loaded } from '../../commands/command.ts'
-import { append, changeValues, number } from '../../events/store.ts'
+import { append, changeValues, number, saved } from '../../events/store.ts'
 import type { Row, Statement } from '../../shards/statement.ts'
+import { time } from '../columns.ts'
 import type { Task } from './task.ts'
 
-/** A timestamp column as callers see it. */
-function time(column: string): string {
-  return `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
-}
-
 /** What callers see of a task; `render` gives the same fields in the same order. */
-export const TASK_COLUMNS = `id, title, description, priority, status, tags, ${time('due_date')} AS "dueDate", assignee, version,
+export const TASK_COLUMNS = `id, title, description, priority, status, tags, ${time('due_date')} AS "dueDate", assignee_id AS assignee, version,
   ${time('created_at')} AS "createdAt", ${time('updated_at')} AS "updatedAt", ${time('completed_at')} AS "completedAt"`
 
 /** One task: `body` is its JSON, with `version` and the `position` of its last event. */
@@ -35,28 +31,31 @@ export function renderTask(task: Task, version: number): string {
   return JSON.stringify({ id, title, description, priority, status, tags, dueDate, assignee, version, createdAt, updatedAt, completedAt })
 }
 
-/** Writes changed tasks, removes deleted ones, appends their events and advances the head. */
+const NO_USER = (schema: string) => `CASE WHEN c.after ->> 'assignee' IS NOT NULL AND NOT EXISTS (
+      SELECT FROM ${schema}users u WHERE u.tenant_id = $1 AND u.id = (c.after ->> 'assignee')::uuid) THEN 'assignee' END`
+
+/** Writes changed tasks, removes deleted ones, appends their events and advances the head. Refuses an `assignee` who is no user. */
 export function saveTasks(tenantUid: string, epoch: number, changes: readonly Change<Task>[]): Statement {
   return {
     name: 'task.save',
     text: (schema) => `
-      WITH ${number(schema, 'tasks')}, written AS (
-        INSERT INTO ${schema}tasks (tenant_id, id, title, description, priority, status, tags, due_date, assignee, version, position,
+      WITH ${number(schema, 'tasks', NO_USER(schema))}, written AS (
+        INSERT INTO ${schema}tasks (tenant_id, id, title, description, priority, status, tags, due_date, assignee_id, version, position,
                                     created_at, updated_at, completed_at)
         SELECT $1, n.id, t.title, t.description, t.priority, t.status, t.tags, t."dueDate", t.assignee, n.next, n.position,
                t."createdAt", t."updatedAt", t."completedAt"
         FROM numbered n CROSS JOIN jsonb_to_record(n.after) AS t (
-          title text, description text, priority text, status text, tags text[], "dueDate" timestamptz, assignee text,
+          title text, description text, priority text, status text, tags text[], "dueDate" timestamptz, assignee uuid,
           "createdAt" timestamptz, "updatedAt" timestamptz, "completedAt" timestamptz)
         WHERE n.after IS NOT NULL
         ON CONFLICT (tenant_id, id) DO UPDATE SET
           title = excluded.title, description = excluded.description, priority = excluded.priority, status = excluded.status,
-          tags = excluded.tags, due_date = excluded.due_date, assignee = excluded.assignee, version = excluded.version,
+          tags = excluded.tags, due_date = excluded.due_date, assignee_id = excluded.assignee_id, version = excluded.version,
           position = excluded.position, updated_at = excluded.updated_at, completed_at = excluded.completed_at
       ), removed AS (
         DELETE FROM ${schema}tasks WHERE tenant_id = $1 AND id = ANY (ARRAY(SELECT n.id FROM numbered n WHERE n.after IS NULL))
       ), ${append(schema)}
-      SELECT id, next AS version, position FROM numbered`,
+      ${saved}`,
     values: changeValues(tenantUid, epoch, changes),
   }
 }

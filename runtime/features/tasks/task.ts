@@ -1,6 +1,9 @@
 export const PRIORITIES = ['low', 'medium', 'high', 'urgent'] as const
 export const STATUSES = ['pending', 'in_progress', 'completed'] as const
 
+/** What an assignee must be. */
+export const ASSIGNEE = "must be the id of one of the tenant's users"
+
 export type Priority = (typeof PRIORITIES)[number]
 export type Status = (typeof STATUSES)[number]
 
@@ -13,6 +16,7 @@ export type Task = {
   status: Status
   tags: readonly string[]
   dueDate: string | null
+  /** The id of a user. */
   assignee: string | null
   createdAt: string
   updatedAt: string

@@ -1,0 +1,23 @@
+-- The tenant's users. What is told of a person stands here and nowhere else: events and other tables know a user by the id.
+
+CREATE TABLE users (
+  tenant_id     uuid NOT NULL,
+  id            uuid NOT NULL,
+  -- Trimmed and in lower case.
+  email         text NOT NULL,
+  display_name  text NOT NULL,
+  version       integer NOT NULL,
+  position      bigint NOT NULL,
+  created_at    timestamptz NOT NULL,
+  updated_at    timestamptz NOT NULL,
+  PRIMARY KEY (tenant_id, id),
+  UNIQUE (tenant_id, email)
+);
+
+-- How many there are, as of each commit: counting them would take longer with each one more.
+CREATE TABLE user_counts (
+  tenant_id  uuid PRIMARY KEY,
+  users      bigint NOT NULL
+);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON users, user_counts TO :role;

@@ -1,0 +1,37 @@
+import type { z } from 'zod'
+import type { Aggregate, Command } from '../../commands/command.ts'
+import { TenantryError } from '../../errors.ts'
+import { registerUser } from './decide.ts'
+import { evolve } from './evolve.ts'
+import { newUser } from './input.ts'
+import { shownUser } from './output.ts'
+import { readUser, renderUser, saveUsers, userById } from './repository.ts'
+import type { User, UserEvent } from './user.ts'
+
+const user: Aggregate<User, UserEvent> = {
+  name: 'user',
+  load: userById,
+  read: readUser,
+  evolve,
+  save: saveUsers,
+  refusals: {
+    email: () =>
+      new TenantryError('conflict', 'There is a user with this e-mail address.', {
+        faults: [{ field: 'email', message: 'is the address of another user' }],
+      }),
+  },
+  render: renderUser,
+  output: shownUser,
+}
+
+/** Makes a user. */
+export const RegisterUser: Command<z.infer<typeof newUser>, User, UserEvent> = {
+  name: 'RegisterUser',
+  summary: 'Make a user',
+  scope: 'users:write',
+  route: { method: 'POST', path: '/v1/users', status: 201 },
+  input: newUser,
+  aggregate: user,
+  target: () => undefined,
+  decide: (input, _, moment) => registerUser(input, moment),
+}

@@ -1,0 +1,43 @@
+import { z } from 'zod'
+import type { Query } from '../../queries/query.ts'
+import { idBehind, listOf } from '../cursor.ts'
+import { pageAnswer, pageInput, pageOf } from '../page.ts'
+import { onlyId } from './input.ts'
+import { shownUser, shownUsers } from './output.ts'
+import { USER_COLUMNS, userById } from './repository.ts'
+
+/** One user. */
+export const GetUser: Query<z.infer<typeof onlyId>> = {
+  name: 'GetUser',
+  summary: 'One user',
+  scope: 'users:read',
+  route: { path: '/v1/users/{id}' },
+  input: onlyId,
+  output: shownUser,
+  versioned: true,
+  cacheKey: ({ id }) => `user:${id}`,
+  statement: (tenantUid, { id }) => userById(tenantUid, id),
+  answer: ([row]) => row && { body: String(row.body), position: Number(row.position), version: Number(row.version) },
+}
+
+const listInput = z.strictObject(pageInput)
+
+const userList = (tenantUid: string) => listOf(tenantUid, 'users', {})
+
+/** Users, newest first, a page at a time. */
+export const ListUsers: Query<z.infer<typeof listInput>> = {
+  name: 'ListUsers',
+  summary: 'Users, newest first, a page at a time',
+  scope: 'users:read',
+  route: { path: '/v1/users' },
+  input: listInput,
+  output: shownUsers,
+  versioned: false,
+  cacheKey: () => undefined,
+  statement: (tenantUid, { cursor, limit }) => ({
+    name: cursor === undefined ? 'user.list' : 'user.list.cursor',
+    text: (schema) => pageOf(USER_COLUMNS, `${schema}users WHERE tenant_id = $1${cursor === undefined ? '' : ' AND id < $3::uuid'}`),
+    values: [tenantUid, limit, ...(cursor === undefined ? [] : [idBehind(userList(tenantUid), cursor)])],
+  }),
+  answer: (rows, _, tenantUid) => pageAnswer(rows, userList(tenantUid)),
+}

@@ -1,0 +1,59 @@
+import type { Change, Loaded } from '../../commands/command.ts'
+import { append, changeValues, number, saved } from '../../events/store.ts'
+import type { Row, Statement } from '../../shards/statement.ts'
+import { time } from '../columns.ts'
+import type { User } from './user.ts'
+
+/** What callers see of a user; `render` gives the same fields in the same order. */
+export const USER_COLUMNS = `id, email, display_name AS "displayName", version, ${time('created_at')} AS "createdAt", ${time('updated_at')} AS "updatedAt"`
+
+/** One user: `body` is its JSON, with `version` and the `position` of its last event. */
+export function userById(tenantUid: string, id: string): Statement {
+  return {
+    name: 'user.by-id',
+    text: (schema) => `
+      SELECT (SELECT row_to_json(shown) FROM (SELECT ${USER_COLUMNS}) shown)::text AS body, version, position
+      FROM ${schema}users WHERE tenant_id = $1 AND id = $2`,
+    values: [tenantUid, id],
+  }
+}
+
+/** Turns a row of `userById` into the user. */
+export function readUser(row: Row): Loaded<User> {
+  const { version, ...state }: User & { version: number } = JSON.parse(String(row.body))
+  return { state, version, position: Number(row.position) }
+}
+
+/** The JSON of a user, byte for byte what `userById` gives. */
+export function renderUser({ id, email, displayName, createdAt, updatedAt }: User, version: number): string {
+  return JSON.stringify({ id, email, displayName, version, createdAt, updatedAt })
+}
+
+// Looked up under the head's lock, and among those of the same commit too: of two who want the same address one is told so, and the index
+// never has to refuse a whole commit, nor to write an address into the server's log.
+const TAKEN = (schema: string) => `CASE WHEN c.after IS NOT NULL AND (
+      row_number() OVER (PARTITION BY c.after ->> 'email' ORDER BY c.ordinal) > 1
+      OR EXISTS (SELECT FROM ${schema}users u WHERE u.tenant_id = $1 AND u.email = c.after ->> 'email' AND u.id <> c.id)) THEN 'email' END`
+
+/** Writes changed users, appends their events, counts and advances the head. Refuses `email` to a second user. */
+export function saveUsers(tenantUid: string, epoch: number, changes: readonly Change<User>[]): Statement {
+  return {
+    name: 'user.save',
+    text: (schema) => `
+      WITH ${number(schema, 'users', TAKEN(schema))}, written AS (
+        INSERT INTO ${schema}users (tenant_id, id, email, display_name, version, position, created_at, updated_at)
+        SELECT $1, n.id, u.email, u."displayName", n.next, n.position, u."createdAt", u."updatedAt"
+        FROM numbered n CROSS JOIN jsonb_to_record(n.after) AS u (email text, "displayName" text, "createdAt" timestamptz, "updatedAt" timestamptz)
+        WHERE n.after IS NOT NULL
+        ON CONFLICT (tenant_id, id) DO UPDATE SET
+          email = excluded.email, display_name = excluded.display_name, version = excluded.version, position = excluded.position,
+          updated_at = excluded.updated_at
+      ), counted AS (
+        INSERT INTO ${schema}user_counts AS known (tenant_id, users)
+        SELECT $1, count(*) FILTER (WHERE version = 0) FROM numbered HAVING count(*) > 0
+        ON CONFLICT (tenant_id) DO UPDATE SET users = known.users + excluded.users
+      ), ${append(schema)}
+      ${saved}`,
+    values: changeValues(tenantUid, epoch, changes),
+  }
+}
