@@ -143,11 +143,6 @@ export function bucketDocument(index: number): string {
   return `tenantry-routing-${String(index).padStart(2, '0')}`
 }
 
-/** The bucket of a tenant: the first byte of its random UID, so that buckets fill evenly. */
-export function bucketOf(tenantUid: string): number {
-  return Number.parseInt(tenantUid.slice(0, 2), 16) % ROUTING_BUCKETS
-}
-
 function read<T>(text: string, schema: z.ZodType<T>): Parsed<T> {
   const raw = parseJson(text) ?? parseYamlOnly(text)
   if (raw === undefined) return { ok: false, faults: ['(document): is not valid YAML'] }
