@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { inject } from 'vitest'
-import { bucketDocument, bucketOf, formatRouting, type Route, SHARDS_DOCUMENT } from '../../config/routing.ts'
+import { bucketDocument, formatRouting, type Route, SHARDS_DOCUMENT } from '../../config/routing.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
 import { kubectl } from './cluster.ts'
 import { holdToContract } from './conformance.ts'
@@ -65,8 +65,7 @@ export async function createWorld(): Promise<World> {
       const tenant = await database.tenant(id)
       const { token, key } = buildKey()
       routes.push({ ...tenant.route, keys: [scopes === undefined ? key : { ...key, scopes }], ...changes })
-      const bucket = bucketOf(tenant.uid)
-      await write(bucketDocument(bucket), formatRouting(buildDocument(routes.filter((route) => bucketOf(route.uid) === bucket))))
+      await write(bucketDocument(0), formatRouting(buildDocument(routes)))
       return { tenant, token }
     },
     remove: async () => {
