@@ -39,6 +39,9 @@ const limitsSchema = z.strictObject({
   statementMs: z.int().positive(),
   lockMs: z.int().positive(),
   idleInTransactionMs: z.int().positive(),
+  /** How many of each the tenant may have; left out: any number. */
+  tasks: z.int().nonnegative().optional(),
+  users: z.int().nonnegative().optional(),
 })
 
 /** So many characters of a token are no secret: `tnt_` and eight more. The others hold 208 random bits. */
@@ -94,7 +97,7 @@ const routeSchema = z.strictObject({
   /** From this time on the tenant is suspended, whatever `state` says: exact on every replica, also while the operator is away. */
   subscriptionEndsAt: z.iso.datetime().optional(),
   hosts: z.array(z.string().max(253)),
-  /** How long the tenant's work may keep the database; left out, or longer than the runtime's own limits: those hold. */
+  /** What the tenant may take; left out, or times that are longer than the runtime's own: those hold. */
   limits: limitsSchema.optional(),
   /** SHA-256 of each API key's token, in hex; a token has 256 random bits, so that a slow hash would add nothing. */
   keys: z.array(keySchema),
@@ -134,8 +137,11 @@ export type Route = z.infer<typeof routeSchema>
 /** Who signs a tenant's bearer tokens. */
 export type Issuer = NonNullable<Route['jwt']>
 
-/** How long a tenant's work may keep the database, in milliseconds. */
+/** How long a tenant's work may keep the database, in milliseconds, and how much it may have there. */
 export type Limits = z.infer<typeof limitsSchema>
+
+/** What a tenant may have only so many of, by the name of the limit and of the table. */
+export type Quota = 'tasks' | 'users'
 
 /** How to reach one Shard. */
 export type ShardEndpoint = z.infer<typeof shardSchema>
@@ -171,11 +177,6 @@ export function formatRouting({ version, shards, tenants }: RoutingDocument): st
 /** The name of the document that holds bucket `index`, in 0 .. ROUTING_BUCKETS - 1. */
 export function bucketDocument(index: number): string {
   return `tenantry-routing-${String(index).padStart(2, '0')}`
-}
-
-/** The bucket of a tenant: the first byte of its random UID, so that buckets fill evenly. */
-export function bucketOf(tenantUid: string): number {
-  return Number.parseInt(tenantUid.slice(0, 2), 16) % ROUTING_BUCKETS
 }
 
 function read<T>(text: string, schema: z.ZodType<T>): Parsed<T> {

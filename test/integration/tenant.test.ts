@@ -2,12 +2,13 @@ import { createHash, randomBytes } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
-import { bucketDocument, bucketOf, parseCredentials, parseRouting, type Route } from '../../config/routing.ts'
+import { parseCredentials } from '../../config/routing.ts'
 import type { TenantStatus } from '../../crds/tenant.ts'
 import { latest, readMigrations } from '../../operator/postgres/migrations.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
 import { printFigure } from '../builders/figure.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
+import { published, publishedRoute } from '../builders/published.ts'
 import { applyAll, applyShardSecrets, secret, shardManifest, shardSpec } from '../builders/shard.ts'
 import { tenantManifest } from '../builders/tenant.ts'
 
@@ -42,11 +43,7 @@ const statusOf = async (name: string): Promise<TenantStatus> => (await get('tena
 const events = async (name: string): Promise<{ reason: string; message: string }[]> =>
   (await get('events')).items.filter((event: { involvedObject: { name: string } }) => event.involvedObject.name === name)
 
-async function routeOf(uid: string): Promise<Route | undefined> {
-  const { data } = await get('configmap', bucketDocument(bucketOf(uid)))
-  const parsed = parseRouting(data['routing.yaml'])
-  return parsed.ok ? parsed.value.tenants.find((route) => route.uid === uid) : undefined
-}
+const routeOf = (uid: string) => publishedRoute(namespace, uid)
 
 async function token(name: string, key: string): Promise<string> {
   return Buffer.from((await get('secret', `${name}-apikey-${key}`)).data.token, 'base64').toString()
@@ -231,16 +228,8 @@ test('OP-16: what is changed by hand is put right: a key Secret, a routing docum
   const uid = await create('drift')
   await kubectl(['delete', 'secret', 'drift-apikey-main', '-n', namespace])
   await admin.query(`REVOKE t_${uid.replaceAll('-', '')} FROM ${database}_runtime`)
-  await kubectl([
-    'patch',
-    'configmap',
-    bucketDocument(bucketOf(uid)),
-    '-n',
-    namespace,
-    '--type=merge',
-    '-p',
-    '{"data":{"routing.yaml":"version: 1"}}',
-  ])
+  const { document = '' } = (await published(namespace, uid)) ?? {}
+  await kubectl(['patch', 'configmap', document, '-n', namespace, '--type=merge', '-p', '{"data":{"routing.yaml":"version: 1"}}'])
   await vi.waitFor(async () => {
     const sha256 = createHash('sha256')
       .update(await token('drift', 'main'))
