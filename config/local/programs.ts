@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { mkdir, readdir, stat, writeFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { kubeconfigWithToken } from './kubeconfig.ts'
 import { type Layout, NAMESPACE, type ReplicaName, wantedPort } from './layout.ts'
@@ -10,6 +11,9 @@ import type { Token } from './tokens.ts'
 
 // Both programs read these folders; a change in one of them is a change of the program.
 const SHARED_SOURCES = ['config/routing.ts', 'config/migrations', 'package-lock.json']
+
+// DDL over more connections than there are processors only takes longer: Postgres waits for its own locks (`make bench ONLY=reconcile`).
+const MOST_CONNECTIONS = 4
 
 /** What Node is started with: a smaller young generation holds less at rest (`make bench ONLY=memory`). */
 export const NODE_FLAGS: readonly string[] = ['--max-semi-space-size=8']
@@ -31,7 +35,12 @@ export async function startOperator(layout: Layout, controlPlane: ControlPlane, 
   await mkdir(folder, { recursive: true })
   const { server, ca } = controlPlane
   await writeFile(kubeconfig, kubeconfigWithToken({ server, ca, namespace: NAMESPACE }, token.value), { mode: 0o600 })
-  const env = { KUBECONFIG: kubeconfig, TENANTRY_NAMESPACE: NAMESPACE, TENANTRY_METRICS_PORT: String(metricsPort) }
+  const env = {
+    KUBECONFIG: kubeconfig,
+    TENANTRY_NAMESPACE: NAMESPACE,
+    TENANTRY_METRICS_PORT: String(metricsPort),
+    TENANTRY_CONNECTIONS_PER_SHARD: String(Math.min(MOST_CONNECTIONS, availableParallelism())),
+  }
   const metricsUrl = `http://${HOST}:${metricsPort}`
   const launch = await launchOf(layout, 'operator', env, `${metricsUrl}/health`, signal, `${server} ${token.value}`)
   return { ...(await ensureRunning(launch)), metricsUrl }

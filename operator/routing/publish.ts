@@ -1,6 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   bucketDocument,
-  bucketOf,
   formatRouting,
   parseRouting,
   ROUTING_BUCKETS,
@@ -16,6 +16,7 @@ import { isTerminating } from '../kubernetes/api-error.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { CONFIG_MAPS, type ConfigMap } from '../kubernetes/object.ts'
 import type { Logger } from '../loop/logger.ts'
+import { bucketOf, type DatedRoute } from './build.ts'
 
 type Document = {
   name: string
@@ -32,10 +33,13 @@ type Document = {
   next: Promise<void> | undefined
 }
 
+/** Between two writes. A document takes the API server some 12 ms (measured with 32 KiB), which others need too. */
+const REST_MS = 50
+
 /**
- * The routing config as it should be, and its way into the ConfigMaps. One document is written at a time; its changes that come while it
- * waits share the write, so that a thousand new tenants cost a few hundred writes and a single one waits for nothing. What is equal is not
- * written.
+ * The routing config as it should be, and its way into the ConfigMaps. One document is written at a time, with a rest in between; changes
+ * that come while it waits share the write, so that a thousand new tenants cost some two hundred writes and a single one waits for nothing.
+ * What is equal is not written.
  */
 export class RoutingPublisher {
   readonly #client: Client
@@ -44,7 +48,11 @@ export class RoutingPublisher {
   readonly #documents = new Map<string, Document>()
   /** The UID that has a route under each name: one name never has two. */
   readonly #uids = new Map<string, string>()
+  /** The document that holds, or last held, a tenant's route. */
+  readonly #homes = new Map<string, Document>()
   #last: Promise<unknown> = Promise.resolve()
+  /** Not while the first documents are written: all of them wait for each other then, and gather nothing. */
+  #rest = 0
 
   constructor(options: { client: Client; namespace: string; log: Logger }) {
     this.#client = options.client
@@ -58,18 +66,19 @@ export class RoutingPublisher {
    * Begins with what the cluster says: every tenant's route as its status has it, and the ConfigMaps as they are. Must come before any
    * other call, with complete lists: what is missing here is taken out of the routing config. Documents that differ are written.
    */
-  async start(existing: readonly ConfigMap[], routes: readonly Route[]): Promise<void> {
+  async start(existing: readonly ConfigMap[], routes: readonly DatedRoute[]): Promise<void> {
     for (const configMap of existing) this.#adopt(configMap)
-    for (const route of routes) {
-      this.#bucket(route.uid).routes.set(route.uid, route)
+    for (const { route, createdAt } of routes) {
+      this.#home(route.uid, createdAt).routes.set(route.uid, route)
       this.#uids.set(route.id, route.uid)
     }
     await Promise.all([...this.#documents.values()].map((document) => this.#changed(document)))
+    this.#rest = REST_MS
   }
 
   /** Resolves when the API server has acknowledged a document with this route. */
-  async putRoute(route: Route): Promise<void> {
-    const document = this.#bucket(route.uid)
+  async putRoute({ route, createdAt }: DatedRoute): Promise<void> {
+    const document = this.#home(route.uid, createdAt)
     const before = this.#uids.get(route.id)
     if (before !== undefined && before !== route.uid) await this.removeRoute(before)
     this.#uids.set(route.id, route.uid)
@@ -79,11 +88,13 @@ export class RoutingPublisher {
   }
 
   /** Resolves when the API server has acknowledged a document without this tenant. */
-  removeRoute(uid: string): Promise<void> {
-    const document = this.#bucket(uid)
+  async removeRoute(uid: string): Promise<void> {
+    const document = this.#homes.get(uid)
+    if (document === undefined) return
     const id = document.routes.get(uid)?.id
     if (id !== undefined && this.#uids.get(id) === uid) this.#uids.delete(id)
-    return unlessTerminating(document.routes.delete(uid) ? this.#changed(document) : this.#settled(document))
+    await unlessTerminating(document.routes.delete(uid) ? this.#changed(document) : this.#settled(document))
+    if (!document.routes.has(uid)) this.#homes.delete(uid)
   }
 
   /** Takes out the route under a name whose Tenant is gone. */
@@ -146,7 +157,7 @@ export class RoutingPublisher {
       document.next = undefined
       return this.#write(document)
     })
-    this.#last = turn.catch(() => {})
+    this.#last = turn.catch(() => {}).then(() => sleep(this.#rest, undefined, { ref: false }))
     return turn
   }
 
@@ -170,8 +181,10 @@ export class RoutingPublisher {
     }
   }
 
-  #bucket(uid: string): Document {
-    return this.#document(bucketDocument(bucketOf(uid)))
+  #home(uid: string, createdAt: string): Document {
+    const document = this.#homes.get(uid) ?? this.#document(bucketDocument(bucketOf(createdAt)))
+    this.#homes.set(uid, document)
+    return document
   }
 
   #document(name: string): Document {

@@ -130,17 +130,17 @@ async function publish(
   closed: boolean,
 ): Promise<void> {
   const hosts = (tenant.spec.hosts ?? []).filter((host) => !takenHosts.some((taken) => taken.host === host))
-  await routing.putRoute(
-    buildRoute({
-      id: tenant.metadata.name,
-      uid: dataUid(tenant),
-      home,
-      state: { ...routeState(tenant.spec, now), ...(closed ? { state: 'suspended' as const } : {}) },
-      limits: routeLimits(tenant.spec),
-      hosts,
-      keys: routeKeys(keys, now),
-    }),
-  )
+  const route = buildRoute({
+    id: tenant.metadata.name,
+    uid: dataUid(tenant),
+    home,
+    state: { ...routeState(tenant.spec, now), ...(closed ? { state: 'suspended' as const } : {}) },
+    limits: routeLimits(tenant.spec),
+    hosts,
+    keys: routeKeys(tenant.spec.apiKeys ?? [], keys, now),
+    jwt: tenant.spec.jwt,
+  })
+  await routing.putRoute({ route, createdAt: tenant.metadata.creationTimestamp })
 }
 
 function tellAdoption({ recorder }: TenantTools, { tenant, look }: TenantWorld): void {

@@ -49,8 +49,8 @@ export function createRemover(session: Session, references: readonly AnyReferenc
       const released: Committed[] = []
       for (const reference of to(aggregate)) released.push(...(await letGo(run, tenant, reference, change)))
       if (released.length >= AT_ONCE) return { released, isLast: false }
-      const [row] = await run(aggregate.save(uid, route.epoch, [change]))
-      return { released, isLast: true, saved: readSaved(aggregate, row) }
+      const [row] = await run(aggregate.save(uid, route.epoch, [change], null))
+      return { released, isLast: true, saved: readSaved(tenant, aggregate, row) }
     })
 
   return {
@@ -66,16 +66,17 @@ export function createRemover(session: Session, references: readonly AnyReferenc
   }
 }
 
-async function letGo(run: Run, { uid, route }: TenantContext, { aggregate, find, letGo }: AnyReference, { id: to, time }: Change<unknown>) {
+async function letGo(run: Run, tenant: TenantContext, { aggregate, find, letGo }: AnyReference, { id: to, time }: Change<unknown>) {
+  const { uid, route } = tenant
   const now = new Date(time)
   const changes = (await run(find(uid, to, AT_ONCE))).map((row) => {
     const [id, loaded] = [String(row.id), aggregate.read(row)]
     return changeBy(aggregate, id, loaded, letGo(loaded.state, { now, id }), now)
   })
   if (changes.length === 0) return []
-  const rows = new Map((await run(aggregate.save(uid, route.epoch, changes))).map((row: Row) => [String(row.id), row]))
+  const rows = new Map((await run(aggregate.save(uid, route.epoch, changes, null))).map((row: Row) => [String(row.id), row]))
   return changes.flatMap((change) => {
-    const saved = readSaved(aggregate, rows.get(change.id))
+    const saved = readSaved(tenant, aggregate, rows.get(change.id))
     return saved === undefined ? [] : committed(change, saved)
   })
 }

@@ -73,20 +73,20 @@ export class Saver {
     const [first] = batch
     if (first === undefined) return new Map()
     const { tenant, aggregate } = first
-    const { epoch } = tenant.route
+    const { epoch, limits } = tenant.route
     const changes = batch.map((item) => item.change)
     const [head = [], rows = []] = await this.#session.bundle(tenant, [
       lockHead(tenant.uid, epoch),
-      aggregate.save(tenant.uid, epoch, changes),
+      aggregate.save(tenant.uid, epoch, changes, limits?.[aggregate.quota] ?? null),
     ])
     if (head.length === 0) throw new TenantryError('shard-unavailable', "The tenant's place has changed.", { retryAfter: 1 })
     return new Map(rows.map((row) => [String(row.id), row]))
   }
 }
 
-function settle({ aggregate, resolve, reject }: Waiting, row: Row | undefined): void {
+function settle({ tenant, aggregate, resolve, reject }: Waiting, row: Row | undefined): void {
   try {
-    resolve(readSaved(aggregate, row))
+    resolve(readSaved(tenant, aggregate, row))
   } catch (error) {
     reject(error)
   }

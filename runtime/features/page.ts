@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import type { Answer } from '../queries/query.ts'
 import type { Row } from '../shards/statement.ts'
+import { CURSOR, CURSOR_FAULT, cursorBehind, type List } from './cursor.ts'
 
-const CURSOR = 'must be a nextCursor that this list has given'
 const LIMIT = 'must be a whole number from 1 to 100'
 
-/** What every list takes; `cursor` becomes the id of the last thing of the page before. */
+/** What every list takes. */
 export const pageInput = {
   limit: z
     .string()
@@ -15,8 +15,8 @@ export const pageInput = {
     .default(50),
   cursor: z
     .string()
-    .regex(/^[A-Za-z0-9_-]{22}$/, CURSOR)
-    .transform((value) => Buffer.from(value, 'base64url').toString('hex'))
+    .regex(CURSOR, CURSOR_FAULT)
+    .meta({ description: 'The `nextCursor` of the page before, with the same filter.' })
     .optional(),
 }
 
@@ -47,9 +47,9 @@ export function pageOf(columns: string, from: string): string {
 }
 
 /** Turns the row of `pageOf` into the answer. */
-export function pageAnswer([row]: readonly Row[]): Answer | undefined {
+export function pageAnswer([row]: readonly Row[], list: List): Answer | undefined {
   if (row === undefined) return undefined
   const { next } = row
-  const nextCursor = next === null ? null : Buffer.from(String(next).replaceAll('-', ''), 'hex').toString('base64url')
+  const nextCursor = next === null ? null : cursorBehind(list, String(next))
   return { body: `{"items":[${row.items}],"nextCursor":${JSON.stringify(nextCursor)}}`, position: Number(row.position) }
 }

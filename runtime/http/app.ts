@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import express, { type Express, type NextFunction, type Request, type RequestHandler, type Response } from 'express'
 import { ERRORS, TenantryError } from '../errors.ts'
 import type { Feature } from '../features/feature.ts'
+import type { FindTenant } from '../identity/find-tenant.ts'
 import type { Log } from '../log.ts'
 import type { QueryBus } from '../queries/bus.ts'
 import type { TenantContext } from '../tenancy/context.ts'
@@ -9,9 +10,10 @@ import type { CommandExecutor } from './commands.ts'
 import { endpointsOf } from './endpoints.ts'
 import type { Exchange } from './exchange.ts'
 import type { Health } from './health.ts'
+import { requireShallow } from './input.ts'
 import type { Endpoint, Operation } from './openapi/operation.ts'
 import { toProblem, toTenantryError } from './problems.ts'
-import type { FindTenant } from './tenant.ts'
+import { evidenceOf } from './tenant.ts'
 
 /** What the HTTP API is made of. */
 export type AppOptions = {
@@ -33,10 +35,10 @@ export function createApp(options: AppOptions, enter: Enter): Express {
   const app = express()
   app.disable('x-powered-by').disable('etag').enable('case sensitive routing').enable('strict routing').set('query parser', false)
   const authenticate = async (exchange: Exchange): Promise<TenantContext> => {
-    exchange.tenant ??= await options.findTenant(exchange.request, exchange.requestId)
+    exchange.tenant ??= await options.findTenant(evidenceOf(exchange.request), exchange.requestId)
     return exchange.tenant
   }
-  const readJson = express.json({ limit: options.bodyLimit, type: () => true })
+  const readJson = express.json({ limit: options.bodyLimit, type: () => true, verify: requireReadable })
   app.use(requireTarget)
   for (const [path, methods] of routesOf(endpointsOf({ ...options, readJson, enter, authenticate }))) {
     const route = app.route(path.replaceAll(/\{(\w+)\}/g, ':$1'))
@@ -75,6 +77,12 @@ function otherMethods(path: string, methods: readonly Operation['method'][], ent
     const refusal = toProblem(new TenantryError('method-not-allowed', `Offered here: ${allow}.`), exchange.requestId, { allow })
     exchange.reply(refusal.status, refusal.headers, refusal.body)
   }
+}
+
+/** Looks at a body before anything is made of it. */
+function requireReadable(_request: unknown, _response: unknown, body: Buffer, charset: string): void {
+  if (charset !== 'utf-8') throw new TenantryError('unsupported-media-type', 'Send the body as JSON in UTF-8.')
+  requireShallow(body)
 }
 
 const requireTarget: RequestHandler = (request, _response, next) => {

@@ -8,6 +8,18 @@ const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/
 const begun = channel('tenantry:http.begin')
 const ended = channel('tenantry:http.end')
 
+/**
+ * On every answer, also where no request was understood: nothing is kept, a browser that was led here guesses no type, loads and runs
+ * nothing, shows it in no frame, gives it to no other site's page, and tells nobody where it came from. What an answer has of its own comes after.
+ */
+export const SAFE_HEADERS = {
+  'cache-control': 'private, no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+} as const
+
 /** What an ended exchange announces on `tenantry:http.end`. */
 export type ExchangeEnd = { route: string; method: string; status: number; seconds: number }
 
@@ -50,8 +62,7 @@ export class Exchange {
     if (this.response.headersSent) return
     this.response.writeHead(status, {
       'x-request-id': this.requestId,
-      'cache-control': 'private, no-store',
-      'x-content-type-options': 'nosniff',
+      ...SAFE_HEADERS,
       'content-length': Buffer.byteLength(body),
       ...headers,
     })
@@ -61,7 +72,7 @@ export class Exchange {
   /** Sends an answer that has no body by its nature (204, 304). */
   replyEmpty(status: 204 | 304, headers: Record<string, string | number>): void {
     if (this.response.headersSent) return
-    this.response.writeHead(status, { 'x-request-id': this.requestId, 'cache-control': 'private, no-store', ...headers })
+    this.response.writeHead(status, { 'x-request-id': this.requestId, ...SAFE_HEADERS, ...headers })
     this.response.end()
   }
 

@@ -16,7 +16,7 @@ const always = (): boolean => true
 const never = (): boolean => false
 const ofTenant = ({ access }: Operation): boolean => access !== 'public'
 const onCommand = ({ isCommand }: Operation): boolean => isCommand
-const onNamed = ({ path }: Operation): boolean => path.includes('{')
+const onCreation = ({ isCommand, path }: Operation): boolean => isCommand && !path.includes('{')
 
 /** Every kind of problem. */
 export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
@@ -28,14 +28,14 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
   },
   'tenant-conflict': {
     title: 'The request names more than one tenant',
-    meaning: 'Key, host name and `X-Tenant-ID` name different tenants. Send only what belongs together.',
-    detail: 'The host name or X-Tenant-ID names another tenant than the API key.',
+    meaning: 'Key, token, host name and `X-Tenant-ID` name different tenants. Send only what belongs together.',
+    detail: 'The API key, the bearer token, the host name and X-Tenant-ID do not all name the same tenant.',
     on: ofTenant,
   },
   unauthenticated: {
-    title: 'A valid API key is needed',
-    meaning: 'No API key, or one that no tenant has. Send it in `X-API-Key`.',
-    detail: 'The API key is not valid.',
+    title: 'A valid API key or bearer token is needed',
+    meaning: 'No credential, or one that is not valid (any more). Send an API key in `X-API-Key` or a token in `Authorization: Bearer`.',
+    detail: 'The API key is not valid, or its time is over.',
     on: ofTenant,
   },
   forbidden: {
@@ -54,7 +54,8 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
     title: 'There is no such thing',
     meaning: "There is no such thing for this tenant: another tenant's id looks the same as one that never was.",
     detail: 'There is no such thing, or it is not yours.',
-    on: onNamed,
+    // Also of the whole tenant, where a gateway names one that nobody knows.
+    on: ofTenant,
   },
   'method-not-allowed': {
     title: 'This method is not offered here',
@@ -85,6 +86,13 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
     meaning: 'The body must be JSON in UTF-8.',
     detail: 'Send the body as application/json.',
     on: onCommand,
+  },
+  'quota-exceeded': {
+    title: 'There is no room for more',
+    meaning:
+      'The tenant has as many as its limit allows: `detail` says which limit, and how many there are. Delete some, or have the limit raised.',
+    detail: 'This tenant may have 10000 tasks, and has 10000. Delete some, or ask those who run it for a higher limit.',
+    on: onCreation,
   },
   internal: {
     title: 'Something went wrong on our side',

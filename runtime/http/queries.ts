@@ -26,7 +26,10 @@ export function queryHandler(
       return
     }
     const etag = entityTag(answer.version)
-    if (isKnown(request.headers['if-none-match'], etag)) exchange.replyEmpty(304, { etag })
-    else exchange.reply(200, { 'content-type': 'application/json', etag }, answer.body)
+    if (isKnown(request.headers['if-none-match'], etag)) exchange.replyEmpty(304, { etag, ...REVALIDATED })
+    else exchange.reply(200, { 'content-type': 'application/json', etag, ...REVALIDATED }, answer.body)
   }
 }
+
+/** The caller's own cache may keep it and asks each time whether it still holds; no other may, nor use it for another credential. */
+const REVALIDATED = { 'cache-control': 'private, no-cache', vary: 'Authorization, X-API-Key, X-Tenant-ID' } as const

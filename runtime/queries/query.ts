@@ -30,5 +30,5 @@ export type Query<Input> = {
   cacheKey: (input: Input) => string | undefined
   statement: (tenantUid: string, input: Input) => Statement
   /** Undefined: there is no such thing, 404. */
-  answer: (rows: readonly Row[], input: Input) => Answer | undefined
+  answer: (rows: readonly Row[], input: Input, tenantUid: string) => Answer | undefined
 }

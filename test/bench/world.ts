@@ -6,15 +6,7 @@ import { escapeIdentifier } from 'pg'
 import { removeWithMe } from '../../config/local/guard.ts'
 import { startNats } from '../../config/local/servers/nats.ts'
 import { removePostgres, startPostgres } from '../../config/local/servers/postgres.ts'
-import {
-  bucketDocument,
-  bucketOf,
-  type Credentials,
-  formatRouting,
-  type Route,
-  SHARDS_DOCUMENT,
-  type ShardEndpoint,
-} from '../../config/routing.ts'
+import { bucketDocument, type Credentials, formatRouting, type Route, SHARDS_DOCUMENT, type ShardEndpoint } from '../../config/routing.ts'
 import { createDatabase, type TestDatabase } from '../builders/database.ts'
 import { buildKey } from '../builders/routing.ts'
 
@@ -100,10 +92,7 @@ async function publish(world: Omit<World, 'stop'>): Promise<void> {
   await mkdir(world.routingFolder)
   await mkdir(world.credentialsFolder)
   await write(SHARDS_DOCUMENT, { version: 1, shards: { 'shard-a': world.shard }, tenants: [] })
-  const buckets = Map.groupBy(
-    world.ours.map(({ route }) => route),
-    ({ uid }) => bucketOf(uid),
-  )
-  for (const [bucket, tenants] of buckets) await write(bucketDocument(bucket), { version: 1, shards: {}, tenants })
+  const tenants = world.ours.map(({ route }) => route)
+  await write(bucketDocument(0), { version: 1, shards: {}, tenants })
   await writeFile(join(world.credentialsFolder, 'shard-a.json'), JSON.stringify(world.credentials))
 }

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto'
 import pg from 'pg'
 import { inject } from 'vitest'
-import { bucketDocument, bucketOf, CREDENTIALS_SECRET, parseRouting } from '../../config/routing.ts'
+import { CREDENTIALS_SECRET } from '../../config/routing.ts'
 import type { Client } from '../../operator/kubernetes/client.ts'
-import { CONFIG_MAPS, SECRETS, TENANTS } from '../../operator/kubernetes/object.ts'
+import { SECRETS, TENANTS } from '../../operator/kubernetes/object.ts'
 import { tenantName } from '../../operator/postgres/names.ts'
 import { loginIn } from '../../operator/routing/credentials.ts'
 import { dumpCatalog } from './catalog-dump.ts'
+import { publishedRoute } from './published.ts'
 
 /** Who is looked at, and where: the database is the Shard's. */
 export type Subject = { client: Client; namespace: string; database: string; uid: string; name: string }
@@ -34,13 +35,13 @@ async function objectOf({ client, namespace, name, uid }: Subject): Promise<unkn
 async function accessOf({ client, namespace, uid }: Subject): Promise<Record<string, unknown>> {
   const { items } = await client.list(SECRETS, namespace, { labelSelector: `tenantry.dev/tenant-uid=${uid}` })
   const hashes = new Map(items.map(({ metadata, data }) => [sha256(data?.token ?? ''), metadata.name]))
-  const document = await client.get(CONFIG_MAPS, namespace, bucketDocument(bucketOf(uid)))
-  const parsed = parseRouting(document?.data?.['routing.yaml'] ?? '')
-  const routes = parsed.ok ? parsed.value.tenants.filter((route) => route.uid === uid) : parsed.faults
+  const route = await publishedRoute(namespace, uid)
   const login = loginIn(await client.get(SECRETS, namespace, CREDENTIALS_SECRET), tenantName(uid))
   return {
     secrets: items.map(({ metadata: { name, labels, ownerReferences } }) => ({ name, labels, ownerReferences })),
-    routes: JSON.parse(JSON.stringify(routes), (key, value) => (key === 'sha256' ? (hashes.get(value) ?? 'of no Secret') : value)),
+    routes: JSON.parse(JSON.stringify(route === undefined ? [] : [route]), (key, value) =>
+      key === 'sha256' ? (hashes.get(value) ?? 'of no Secret') : value,
+    ),
     login: login === undefined ? 'none' : await knock(tenantName(uid), login),
   }
 }

@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { inject } from 'vitest'
-import { bucketDocument, bucketOf, formatRouting, type Route, SHARDS_DOCUMENT } from '../../config/routing.ts'
+import { bucketDocument, formatRouting, type Route, SHARDS_DOCUMENT } from '../../config/routing.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
 import { kubectl } from './cluster.ts'
+import { holdToContract } from './conformance.ts'
 import { createDatabase, type TestDatabase } from './database.ts'
 import { buildDocument, buildKey } from './routing.ts'
 import { applyAll } from './shard.ts'
@@ -20,8 +21,8 @@ export type World = {
   database: TestDatabase
   documents: string
   credentials: string
-  /** Provisions and routes one more tenant. */
-  addTenant: (id: string, changes?: Partial<Route>) => Promise<RoutedTenant>
+  /** Provisions and routes one more tenant. Its key has these scopes, or those of a key that says nothing of scopes. */
+  addTenant: (id: string, changes?: Partial<Route>, scopes?: Route['keys'][number]['scopes']) => Promise<RoutedTenant>
   /** Writes a routing document as it stands, as a whole. */
   write: (name: string, text: string) => Promise<void>
   remove: () => Promise<void>
@@ -60,12 +61,11 @@ export async function createWorld(): Promise<World> {
     documents,
     credentials,
     write,
-    addTenant: async (id, changes = {}) => {
+    addTenant: async (id, changes = {}, scopes) => {
       const tenant = await database.tenant(id)
       const { token, key } = buildKey()
-      routes.push({ ...tenant.route, keys: [key], ...changes })
-      const bucket = bucketOf(tenant.uid)
-      await write(bucketDocument(bucket), formatRouting(buildDocument(routes.filter((route) => bucketOf(route.uid) === bucket))))
+      routes.push({ ...tenant.route, keys: [scopes === undefined ? key : { ...key, scopes }], ...changes })
+      await write(bucketDocument(0), formatRouting(buildDocument(routes)))
       return { tenant, token }
     },
     remove: async () => {
@@ -121,9 +121,11 @@ async function spawnRuntime(environment: Record<string, string>): Promise<Runnin
   })
   const stopped = once(child, 'exit').then(([code]) => (typeof code === 'number' ? code : null))
   const { lines, ports } = await portsOf(child, stopped)
+  const url = `http://127.0.0.1:${ports.listening}`
+  await holdToContract(url)
   return {
     process: child,
-    url: `http://127.0.0.1:${ports.listening}`,
+    url,
     metricsUrl: `http://127.0.0.1:${ports.metrics}/metrics`,
     lines,
     stopped,

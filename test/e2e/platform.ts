@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { inject, vi } from 'vitest'
+import { holdToContract } from '../builders/conformance.ts'
 
 const { folder, env } = inject('platform')
 
@@ -12,6 +13,7 @@ function setting(name: string): string {
 
 /** The two replicas. */
 export const replicas: readonly [string, string] = [setting('TENANTRY_URL'), setting('TENANTRY_URL_B')]
+await Promise.all(replicas.map(holdToContract))
 
 /** Runs the kubectl that a user has after `. .tenantry/env`; gives what it printed, throws with what it complained of. */
 export function kubectl(args: readonly string[], input = ''): Promise<string> {

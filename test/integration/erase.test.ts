@@ -131,7 +131,7 @@ describe.for(ISOLATIONS)('isolation %s', (isolation) => {
 
     const history = await database.asTenant(
       tenant,
-      `SELECT (SELECT array_agg(position::int ORDER BY position) FROM events) AS positions, (SELECT users::int FROM user_counts) AS users,
+      `SELECT (SELECT array_agg(position::int ORDER BY position) FROM events) AS positions, (SELECT (counts ->> 'users')::int FROM tenantry.head) AS users,
               (SELECT json_agg(e ORDER BY e.position) FROM (SELECT position, type, data FROM events WHERE aggregate_id = $1) e) AS ann,
               (SELECT count(*)::int FROM tasks WHERE assignee_id IS NOT NULL) AS assigned`,
       [ann.id],
@@ -186,7 +186,7 @@ describe.for(ISOLATIONS)('isolation %s', (isolation) => {
     expect(new Set(outcomes.map(({ code }) => code))).toEqual(new Set(['invalid-request']))
     const rows = await database.asTenant(
       tenant,
-      'SELECT (SELECT count(*)::int FROM users) AS users, (SELECT count(*)::int FROM tasks WHERE assignee_id IS NOT NULL) AS assigned, (SELECT users::int FROM user_counts) AS counted',
+      'SELECT (SELECT count(*)::int FROM users) AS users, (SELECT count(*)::int FROM tasks WHERE assignee_id IS NOT NULL) AS assigned, (SELECT (counts ->> 'users')::int FROM tenantry.head) AS counted',
     )
     expect(rows).toEqual([{ users: 0, assigned: 0, counted: 0 }])
     const dense = await database.asTenant(tenant, 'SELECT count(*) = max(position) AS dense FROM events')

@@ -1,5 +1,7 @@
-import { Agent, request } from 'node:http'
+import { Agent, type IncomingMessage, request } from 'node:http'
+import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { contractOf } from '../builders/conformance.ts'
 import { createWorld, type RoutedTenant, type RunningRuntime, startRuntime, type World } from '../builders/world.ts'
 
 let world: World
@@ -28,9 +30,17 @@ function createTask(): Promise<number | string> {
       headers: { 'x-api-key': acme.token, 'content-type': 'application/json' },
     })
     sent.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
-    sent.on('response', (answer) => answer.resume().on('end', () => resolve(answer.statusCode ?? 0)))
+    sent.on('response', (answer) => resolve(outcome(answer)))
     sent.end('{"title":"under way"}')
   })
+}
+
+/** The status, or what is wrong with the answer. */
+async function outcome(answer: IncomingMessage): Promise<number | string> {
+  const { statusCode: status = 0 } = answer
+  const headers = Object.fromEntries(Object.entries(answer.headers).map(([name, value]) => [name, String(value)]))
+  const faults = contractOf(runtime.url)?.faultsOf({ method: 'POST', path: '/v1/tasks', status, headers, body: await text(answer) })
+  return faults?.join() || status
 }
 
 async function isReady(): Promise<boolean> {

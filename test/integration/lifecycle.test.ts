@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
-import { bucketDocument, bucketOf, parseRouting, type Route } from '../../config/routing.ts'
 import type { Condition } from '../../crds/condition.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
+import { publishedRoute } from '../builders/published.ts'
 import { applyAll, applyShardSecrets, shardManifest, shardSpec } from '../builders/shard.ts'
 import { tenantManifest } from '../builders/tenant.ts'
 import { startTcpProxy } from '../faults/tcp-proxy.ts'
@@ -62,11 +62,7 @@ function says(kind: string, name: string, condition: Partial<Condition>): Promis
   }, PATIENCE)
 }
 
-async function routeOf(uid: string): Promise<Route | undefined> {
-  const { data } = await get('configmap', bucketDocument(bucketOf(uid)))
-  const parsed = parseRouting(data['routing.yaml'])
-  return parsed.ok ? parsed.value.tenants.find((route) => route.uid === uid) : undefined
-}
+const routeOf = (uid: string) => publishedRoute(namespace, uid)
 
 async function standing(uid: string): Promise<string[]> {
   const name = `t_${uid.replaceAll('-', '')}`

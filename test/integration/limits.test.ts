@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
-import { bucketDocument, bucketOf, parseRouting, type Route } from '../../config/routing.ts'
 import { loginSettings } from '../../operator/postgres/login.ts'
 import { limitsOf, routeLimits } from '../../operator/tenant/limits.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
 import { ISOLATIONS } from '../builders/database.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
+import { publishedRoute } from '../builders/published.ts'
 import { applyAll, applyShardSecrets, shardManifest, shardSpec } from '../builders/shard.ts'
 import { tenantManifest } from '../builders/tenant.ts'
 
@@ -41,11 +41,7 @@ const apply = (spec: object) =>
   )
 const get = async (...what: string[]) => JSON.parse(await kubectl(['get', '-n', namespace, '-o', 'json', ...what]))
 
-async function routeOf(name: string): Promise<Route | undefined> {
-  const { uid } = (await get('tenant', name)).metadata
-  const parsed = parseRouting((await get('configmap', bucketDocument(bucketOf(uid)))).data['routing.yaml'])
-  return parsed.ok ? parsed.value.tenants.find((route) => route.uid === uid) : undefined
-}
+const routeOf = async (name: string) => publishedRoute(namespace, (await get('tenant', name)).metadata.uid)
 
 /** What stands for the login of the tenant with a database: its connections, and its settings for all databases and for one. */
 async function login() {

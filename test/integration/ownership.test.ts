@@ -1,10 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
-import { bucketDocument, bucketOf, parseRouting } from '../../config/routing.ts'
 import type { TenantStatus } from '../../crds/tenant.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
+import { publishedRoute } from '../builders/published.ts'
 import { applyAll, applyShardSecrets, shardManifest, shardSpec } from '../builders/shard.ts'
 import { tenantManifest } from '../builders/tenant.ts'
 
@@ -35,11 +35,7 @@ async function connectTo(name: string): Promise<pg.Client> {
   return client
 }
 
-async function isRouted(uid: string): Promise<boolean> {
-  const { data } = await get('configmap', bucketDocument(bucketOf(uid)))
-  const parsed = parseRouting(data['routing.yaml'])
-  return parsed.ok && parsed.value.tenants.some((route) => route.uid === uid)
-}
+const isRouted = async (uid: string) => (await publishedRoute(namespace, uid)) !== undefined
 
 test('ready schemas are kept, taken by the next tenants, made anew, and none when they are switched off', async () => {
   const place = `${database}_w`

@@ -2,15 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, inject, test, vi } from 'vitest'
-import {
-  bucketDocument,
-  bucketOf,
-  CREDENTIALS_SECRET,
-  formatRouting,
-  ROUTING_BUCKETS,
-  ROUTING_KEY,
-  SHARDS_DOCUMENT,
-} from '../../config/routing.ts'
+import { bucketDocument, CREDENTIALS_SECRET, formatRouting, ROUTING_BUCKETS, ROUTING_KEY, SHARDS_DOCUMENT } from '../../config/routing.ts'
 import { clusterSource } from '../../runtime/routing/cluster.ts'
 import { followRouting, type Routing } from '../../runtime/routing/routing.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
@@ -79,23 +71,23 @@ test('documents that come, change and go bad are followed by watch; a bad one le
   await vi.waitFor(() => expect(routing.loaded()).toBe(true), PATIENCE)
   const { key } = buildKey()
   const route = buildRoute({ id: 'acme', keys: [key] })
-  const bucket = bucketDocument(bucketOf(route.uid))
+  const bucket = bucketDocument(0)
   await apply('ConfigMap', bucket, { [ROUTING_KEY]: formatRouting(buildDocument([route])) })
   await apply('ConfigMap', SHARDS_DOCUMENT, {
     [ROUTING_KEY]: formatRouting(buildDocument([], { 'shard-a': { host: 'db', port: 5432, database: 'tenantry', tls: 'verify-full' } })),
   })
   await apply('Secret', CREDENTIALS_SECRET, { 'shard-a': JSON.stringify({ username: 'u', password: 'p' }) })
   await vi.waitFor(() => {
-    expect(routing.table().byKey.get(key.sha256)?.route.id).toBe('acme')
+    expect(routing.table().byKey.get(key.prefix)?.[0]?.route.id).toBe('acme')
     expect(routing.table().shards.get('shard-a')?.credentials.username).toBe('u')
   }, PATIENCE)
 
   await apply('ConfigMap', bucket, { [ROUTING_KEY]: 'version: 1\ntenants: [{ id: acme }]\n' })
   await vi.waitFor(() => expect(errors.length).toBeGreaterThan(0), PATIENCE)
-  expect(routing.table().byKey.get(key.sha256)?.route.id).toBe('acme')
+  expect(routing.table().byKey.get(key.prefix)?.[0]?.route.id).toBe('acme')
   await kubectl(['delete', 'configmap', bucket, '-n', namespace])
   await routing.look()
-  expect(routing.table().byKey.get(key.sha256)?.route.id).toBe('acme')
+  expect(routing.table().byKey.get(key.prefix)?.[0]?.route.id).toBe('acme')
   await apply('ConfigMap', bucket, { [ROUTING_KEY]: formatRouting(buildDocument([])) })
   await vi.waitFor(() => expect(routing.table().byKey.size).toBe(0), PATIENCE)
   expect(routing.ageSeconds()).toBeLessThan(60)
@@ -105,7 +97,7 @@ test('a look finds what was written before it', async () => {
   const { routing } = open()
   const { key } = buildKey()
   const route = buildRoute({ id: 'looked-for', keys: [key] })
-  await apply('ConfigMap', bucketDocument(bucketOf(route.uid)), { [ROUTING_KEY]: formatRouting(buildDocument([route])) })
+  await apply('ConfigMap', bucketDocument(0), { [ROUTING_KEY]: formatRouting(buildDocument([route])) })
   await routing.look()
   expect(routing.table().byId.get('looked-for')?.uid).toBe(route.uid)
 })
@@ -121,7 +113,7 @@ test('a connection that is reset, or falls silent, is made anew, and what was mi
   const { routing } = open(`https://127.0.0.1:${proxy.port}`)
   const appears = async (id: string) => {
     const route = buildRoute({ id })
-    await apply('ConfigMap', bucketDocument(bucketOf(route.uid)), { [ROUTING_KEY]: formatRouting(buildDocument([route])) })
+    await apply('ConfigMap', bucketDocument(0), { [ROUTING_KEY]: formatRouting(buildDocument([route])) })
     return () => expect(routing.table().byId.has(id)).toBe(true)
   }
   await vi.waitFor(await appears('before'), PATIENCE)

@@ -2,12 +2,13 @@ import { createHash, randomBytes } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
-import { bucketDocument, bucketOf, parseCredentials, parseRouting, type Route } from '../../config/routing.ts'
+import { parseCredentials } from '../../config/routing.ts'
 import type { TenantStatus } from '../../crds/tenant.ts'
 import { latest, readMigrations } from '../../operator/postgres/migrations.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
 import { printFigure } from '../builders/figure.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
+import { published, publishedRoute } from '../builders/published.ts'
 import { applyAll, applyShardSecrets, secret, shardManifest, shardSpec } from '../builders/shard.ts'
 import { tenantManifest } from '../builders/tenant.ts'
 
@@ -42,11 +43,7 @@ const statusOf = async (name: string): Promise<TenantStatus> => (await get('tena
 const events = async (name: string): Promise<{ reason: string; message: string }[]> =>
   (await get('events')).items.filter((event: { involvedObject: { name: string } }) => event.involvedObject.name === name)
 
-async function routeOf(uid: string): Promise<Route | undefined> {
-  const { data } = await get('configmap', bucketDocument(bucketOf(uid)))
-  const parsed = parseRouting(data['routing.yaml'])
-  return parsed.ok ? parsed.value.tenants.find((route) => route.uid === uid) : undefined
-}
+const routeOf = (uid: string) => publishedRoute(namespace, uid)
 
 async function token(name: string, key: string): Promise<string> {
   return Buffer.from((await get('secret', `${name}-apikey-${key}`)).data.token, 'base64').toString()
@@ -166,6 +163,18 @@ test('keys come and go with the spec; a Secret of somebody else is neither read 
   await ready('tenant', 'keys')
 })
 
+test('TI-04, TI-05: what a key may do, when it ends, and who signs tokens is published with the route', async () => {
+  const jwt = { issuer: 'https://id.example/', audiences: ['tasks'], jwksUri: 'https://id.example/jwks' }
+  const uid = await create('signed', { jwt, apiKeys: [{ name: 'main', scopes: ['tasks:read'], expiresAt: '2099-01-01T01:00:00+01:00' }] })
+  const prefix = (await token('signed', 'main')).slice(0, 12)
+  expect(await routeOf(uid)).toMatchObject({
+    keys: [{ name: 'main', prefix, scopes: ['tasks:read'], expiresAt: '2099-01-01T00:00:00.000Z' }],
+    jwt: { ...jwt, algorithms: ['RS256', 'ES256', 'EdDSA'] },
+  })
+  await applyAll(namespace, [tenantManifest('signed', {})])
+  await vi.waitFor(async () => expect((await routeOf(uid))?.jwt).toBeUndefined(), PATIENCE)
+})
+
 test('TI-05: a token is replaced at its time; both are valid for an hour, and only hashes travel', async () => {
   const uid = await create('turns')
   const hash = (text: string) => createHash('sha256').update(text).digest('hex')
@@ -219,21 +228,13 @@ test('OP-16: what is changed by hand is put right: a key Secret, a routing docum
   const uid = await create('drift')
   await kubectl(['delete', 'secret', 'drift-apikey-main', '-n', namespace])
   await admin.query(`REVOKE t_${uid.replaceAll('-', '')} FROM ${database}_runtime`)
-  await kubectl([
-    'patch',
-    'configmap',
-    bucketDocument(bucketOf(uid)),
-    '-n',
-    namespace,
-    '--type=merge',
-    '-p',
-    '{"data":{"routing.yaml":"version: 1"}}',
-  ])
+  const { document = '' } = (await published(namespace, uid)) ?? {}
+  await kubectl(['patch', 'configmap', document, '-n', namespace, '--type=merge', '-p', '{"data":{"routing.yaml":"version: 1"}}'])
   await vi.waitFor(async () => {
     const sha256 = createHash('sha256')
       .update(await token('drift', 'main'))
       .digest('hex')
-    expect((await routeOf(uid))?.keys).toEqual([{ name: 'main', sha256 }])
+    expect((await routeOf(uid))?.keys).toMatchObject([{ name: 'main', sha256 }])
     const { rows } = await admin.query('SELECT pg_has_role($1, $2, $3) AS may', [
       `${database}_runtime`,
       `t_${uid.replaceAll('-', '')}`,

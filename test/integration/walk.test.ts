@@ -2,7 +2,6 @@ import { createHash, randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import type { Client } from 'pg'
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
-import { bucketDocument, bucketOf, parseRouting } from '../../config/routing.ts'
 import type { TenantStatus } from '../../crds/tenant.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
 import { ISOLATIONS } from '../builders/database.ts'
@@ -10,6 +9,7 @@ import { dumpCatalog } from '../builders/dump.ts'
 import { printFigure } from '../builders/figure.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
 import { connectTo } from '../builders/provision.ts'
+import { publishedRoute } from '../builders/published.ts'
 import { applyAll, applyShardSecrets, shardManifest, shardSpec } from '../builders/shard.ts'
 import { tenantManifest } from '../builders/tenant.ts'
 
@@ -85,13 +85,11 @@ async function become(name: string, wanted: object): Promise<void> {
 async function stateOf(name: string) {
   const { metadata, status }: { metadata: { uid: string }; status: TenantStatus } = await read('tenant', name)
   const { items } = await read('secrets', '-l', `tenantry.dev/tenant-uid=${metadata.uid}`)
-  const { data } = await read('configmap', bucketDocument(bucketOf(metadata.uid)))
-  const parsed = parseRouting(data['routing.yaml'])
   const conditions = status.conditions?.map(({ type, status, reason, message }) => `${type} ${status} ${reason} ${message}`).sort()
   return {
     status: { ...status, observedGeneration: undefined, conditions },
     secrets: items.map((one: { metadata: { name: string }; data: object }) => [one.metadata.name, hashOf(JSON.stringify(one.data))]),
-    route: parsed.ok ? parsed.value.tenants.find(({ uid }) => uid === metadata.uid) : parsed.faults,
+    route: await publishedRoute(namespace, metadata.uid),
     record: (await admin.query('SELECT * FROM tenantry.tenants WHERE uid = $1', [metadata.uid])).rows,
     catalog: await dumpCatalog(admin),
   }

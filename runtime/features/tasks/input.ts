@@ -20,22 +20,28 @@ const fields = {
   assignee: assignee.nullable(),
 }
 
+const EXAMPLE = { title: 'Water the plants', priority: 'high', tags: ['garden'] }
+
 /** The body of a new task. */
-export const newTask = z.strictObject({
-  title: fields.title,
-  description: fields.description.default(null),
-  priority: fields.priority.default('medium'),
-  tags: fields.tags.default([]),
-  dueDate: fields.dueDate.default(null),
-  assignee: fields.assignee.default(null),
-})
+export const newTask = z
+  .strictObject({
+    title: fields.title,
+    description: fields.description.default(null),
+    priority: fields.priority.default('medium'),
+    tags: fields.tags.default([]),
+    dueDate: fields.dueDate.default(null),
+    assignee: fields.assignee.default(null),
+  })
+  .meta({ examples: [EXAMPLE] })
 
 /** A task's id and what to change; null clears. */
-export const taskEdit = z.strictObject({
-  id: idInPath('task'),
-  ...z.strictObject(fields).partial().shape,
-  status: z.enum(['pending', 'in_progress'], 'must be pending or in_progress; to complete a task, POST to its /complete').optional(),
-})
+export const taskEdit = z
+  .strictObject({
+    id: idInPath('task'),
+    ...z.strictObject(fields).partial().shape,
+    status: z.enum(['pending', 'in_progress'], 'must be pending or in_progress; to complete a task, POST to its /complete').optional(),
+  })
+  .meta({ examples: [EXAMPLE] })
 
 /** Just the task's id. */
 export const onlyId = z.strictObject({ id: idInPath('task') })

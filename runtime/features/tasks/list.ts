@@ -1,8 +1,9 @@
 import type { Statement, Value } from '../../shards/statement.ts'
+import { idBehind, type List, listOf } from '../cursor.ts'
 import { pageOf } from '../page.ts'
 import { TASK_COLUMNS } from './repository.ts'
 
-/** What a list may be narrowed to; `cursor` is the id of the last task of the page before. */
+/** What a list may be narrowed to, and where it goes on. */
 export type ListFilter = {
   status?: string | undefined
   priority?: string | undefined
@@ -22,8 +23,14 @@ const CONDITIONS = {
 
 const FILTERS = ['status', 'priority', 'tag', 'assignee', 'cursor'] as const
 
+/** What its cursors are good for. */
+export function taskList(tenantUid: string, filter: ListFilter): List {
+  return listOf(tenantUid, 'tasks', filter)
+}
+
 /** A page of tasks, see `pageOf`. Each set of filters is a statement of its own, so that each has a plan of its own. */
-export function listTasks(tenantUid: string, filter: ListFilter): Statement {
+export function listTasks(tenantUid: string, { cursor, ...rest }: ListFilter): Statement {
+  const filter: ListFilter = cursor === undefined ? rest : { ...rest, cursor: idBehind(taskList(tenantUid, rest), cursor) }
   const used = FILTERS.filter((name) => filter[name] !== undefined)
   const where = used.map((name, index) => ` AND ${CONDITIONS[name](`$${index + 3}`)}`).join('')
   const values: Value[] = used.map((name) => filter[name] ?? null)

@@ -3,7 +3,7 @@ import type { Query } from '../../queries/query.ts'
 import { text } from '../input.ts'
 import { pageAnswer, pageInput } from '../page.ts'
 import { assignee, onlyId } from './input.ts'
-import { listTasks } from './list.ts'
+import { listTasks, taskList } from './list.ts'
 import { shownStatistics, shownTask, shownTasks } from './output.ts'
 import { taskById } from './repository.ts'
 import { taskStatistics } from './statistics.ts'
@@ -42,7 +42,7 @@ export const ListTasks: Query<z.infer<typeof listInput>> = {
   versioned: false,
   cacheKey: () => undefined,
   statement: listTasks,
-  answer: pageAnswer,
+  answer: (rows, input, tenantUid) => pageAnswer(rows, taskList(tenantUid, input)),
 }
 
 /** How many tasks there are of each kind, as of the projection's checkpoint. */

@@ -10,9 +10,12 @@ const email = z
   .trim()
   .toLowerCase()
   .pipe(z.email('must be an e-mail address such as ann@example.com').max(254, 'must have at most 254 characters'))
+  .meta({ format: 'email', maxLength: 254 })
 
 /** The body of a new user. */
-export const newUser = z.strictObject({ email, displayName: text(1, 200) })
+export const newUser = z
+  .strictObject({ email, displayName: text(1, 200) })
+  .meta({ examples: [{ email: 'ann@example.com', displayName: 'Ann Lee' }] })
 
 /** Just the user's id. */
 export const onlyId = z.strictObject({ id: idInPath('user') })

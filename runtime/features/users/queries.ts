@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { Query } from '../../queries/query.ts'
+import { idBehind, listOf } from '../cursor.ts'
 import { pageAnswer, pageInput, pageOf } from '../page.ts'
 import { onlyId } from './input.ts'
 import { shownUser, shownUsers } from './output.ts'
@@ -22,6 +23,8 @@ export const GetUser: Query<z.infer<typeof onlyId>> = {
 
 const listInput = z.strictObject(pageInput)
 
+const userList = (tenantUid: string) => listOf(tenantUid, 'users', {})
+
 /** Users, newest first, a page at a time. */
 export const ListUsers: Query<z.infer<typeof listInput>> = {
   name: 'ListUsers',
@@ -35,7 +38,7 @@ export const ListUsers: Query<z.infer<typeof listInput>> = {
   statement: (tenantUid, { cursor, limit }) => ({
     name: cursor === undefined ? 'user.list' : 'user.list.cursor',
     text: (schema) => pageOf(USER_COLUMNS, `${schema}users WHERE tenant_id = $1${cursor === undefined ? '' : ' AND id < $3::uuid'}`),
-    values: [tenantUid, limit, ...(cursor === undefined ? [] : [cursor])],
+    values: [tenantUid, limit, ...(cursor === undefined ? [] : [idBehind(userList(tenantUid), cursor)])],
   }),
-  answer: pageAnswer,
+  answer: (rows, _, tenantUid) => pageAnswer(rows, userList(tenantUid)),
 }

@@ -1,14 +1,18 @@
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { expect, test } from 'vitest'
 import { ERRORS } from '../../errors.ts'
+import type { Feature } from '../../features/feature.ts'
 import { tasks } from '../../features/tasks/index.ts'
+import { users } from '../../features/users/index.ts'
 import { describe } from './document.ts'
 import { commandOperation, queryOperation } from './operation.ts'
+import { inputSchema } from './schemas.ts'
 
-const operations = [
-  ...tasks.queries.map((query) => queryOperation(query, 'tasks')),
-  ...tasks.commands.map((command) => commandOperation(command, 'tasks')),
+const operationsOf = ({ name, queries, commands }: Feature) => [
+  ...queries.map((query) => queryOperation(query, name)),
+  ...commands.map((command) => commandOperation(command, name)),
 ]
+const operations = operationsOf(tasks)
 
 test('the document is OpenAPI 3.1', async () => {
   const validator = new Validator()
@@ -43,8 +47,18 @@ test('there is an example of every error, and operations refer to those that the
   expect(named(400)).toEqual(['invalid-request', 'tenant-conflict'])
   expect(named(503)).toEqual(['shard-unavailable', 'overloaded'])
   expect(Object.keys(paths['/v1/tasks/{id}'].get.responses)).toEqual(expect.arrayContaining(['200', '304', '404']))
-  expect(Object.keys(paths['/v1/tasks'].get.responses)).not.toContain('404')
+  expect(Object.keys(paths['/v1/tasks'].get.responses)).not.toContain('412')
 })
+
+test.each([...operationsOf(tasks), ...operationsOf(users)].filter((operation) => inputSchema(operation).required.length > 0))(
+  'the example of what $id takes is one that it takes',
+  (operation) => {
+    const id = operation.path.includes('{') ? { id: '01890a5d-ac96-774b-bcce-b302099a8057' } : {}
+    const { examples: [example] = [{}], properties } = inputSchema(operation)
+    expect(operation.input.safeParse({ ...Object(example), ...id })).toMatchObject({ success: true })
+    if (operation.isCommand && Object.keys(properties).some((name) => name !== 'id')) expect(example).not.toEqual({})
+  },
+)
 
 test('what stands without a name is refused at once', () => {
   const [first] = operations

@@ -8,7 +8,10 @@ export type JsonSchema = z.core.JSONSchema.BaseSchema
 export function inputSchema({ input, id }: Operation): JsonSchema & { properties: Record<string, JsonSchema>; required: string[] } {
   const { $schema: _, ...schema } = z.toJSONSchema(input, { io: 'input', override: plain })
   if (schema.type !== 'object') throw new Error(`the input of ${id} is no object`)
-  return { ...schema, properties: Object(schema.properties ?? {}), required: schema.required ?? [] }
+  // zod takes examples away from what it transforms, since they might be of what comes out; ours are of what goes in.
+  const { examples } = input.meta() ?? {}
+  const { properties = {}, required = [] } = schema
+  return { ...schema, properties: Object(properties), required, ...(Array.isArray(examples) ? { examples } : {}) }
 }
 
 /** The named schemas of all answers, which refer to each other by name. Throws when one has no title, or two have the same. */
