@@ -115,6 +115,6 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
 }
 
 /** A problem's `type`: the path of the page that explains it, on whatever host the API is (RFC 9457, 3.1.1), and so the same everywhere. */
-export function problemType(code: ErrorCode): string {
+export function problemType(code: string): string {
   return `/docs/problems/${code}`
 }
