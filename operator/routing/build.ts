@@ -1,4 +1,4 @@
-import { type Limits, ROUTING_BUCKETS, type Route } from '../../config/routing.ts'
+import { type Issuer, type Limits, ROUTING_BUCKETS, type Route } from '../../config/routing.ts'
 import type { Isolation } from '../../crds/tenant.ts'
 
 const GOLDEN = (Math.sqrt(5) - 1) / 2
@@ -23,6 +23,7 @@ export type RouteParts = {
   limits: Limits
   hosts: readonly string[]
   keys: Route['keys']
+  jwt?: Issuer | undefined
 }
 
 /** A route, and when its Tenant was created, which says the document it stands in. */
@@ -38,7 +39,7 @@ export function bucketOf(createdAt: string): number {
 }
 
 /** The route of one tenant; the same parts always give an equal route. */
-export function buildRoute({ id, uid, home, state, limits, hosts, keys }: RouteParts): Route {
+export function buildRoute({ id, uid, home, state, limits, hosts, keys, jwt }: RouteParts): Route {
   return {
     id,
     uid,
@@ -47,5 +48,6 @@ export function buildRoute({ id, uid, home, state, limits, hosts, keys }: RouteP
     limits,
     hosts: [...hosts].sort(),
     keys: keys.toSorted((a, b) => (`${a.name} ${a.sha256}` < `${b.name} ${b.sha256}` ? -1 : 1)),
+    ...(jwt === undefined ? {} : { jwt }),
   }
 }
