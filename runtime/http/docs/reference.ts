@@ -23,19 +23,12 @@ export function referencePage(operations: readonly Operation[], document: OpenAp
 
 function credentials({ components }: OpenApiDocument): Markup {
   const { TenantId } = components.parameters
+  const schemes = Object.values(components.securitySchemes)
   const rows = [
-    ...Object.entries(components.securitySchemes).map(([name, { description }]) => [
-      html`<code>${headerOf(name, components)}</code>`,
-      prose(description),
-    ]),
+    ...schemes.map((scheme) => [html`<code>${'name' in scheme ? scheme.name : 'Authorization: Bearer'}</code>`, prose(scheme.description)]),
     [html`<code>${TenantId.name}</code>`, prose(TenantId.description)],
   ]
   return html`<h2 id="credentials">Who is calling</h2>${table(['header', 'what it says'], rows)}`
-}
-
-function headerOf(name: string, { securitySchemes }: OpenApiDocument['components']): string {
-  const scheme: { name?: string } | undefined = new Map(Object.entries(securitySchemes)).get(name)
-  return scheme?.name ?? 'Authorization'
 }
 
 function section(operation: Operation, document: OpenApiDocument): Markup {
