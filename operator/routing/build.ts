@@ -1,4 +1,4 @@
-import { type Limits, ROUTING_BUCKETS, type Route } from '../../config/routing.ts'
+import { type Issuer, type Limits, ROUTING_BUCKETS, type Route } from '../../config/routing.ts'
 import type { Isolation } from '../../crds/tenant.ts'
 
 const GOLDEN = (Math.sqrt(5) - 1) / 2
@@ -24,6 +24,7 @@ export type RouteParts = {
   limits: Limits
   hosts: readonly string[]
   keys: Route['keys']
+  jwt?: Issuer | undefined
 }
 
 /** A route, and when its Tenant was created, which says the document it stands in. */
@@ -39,7 +40,7 @@ export function bucketOf(createdAt: string): number {
 }
 
 /** The route of one tenant; the same parts always give an equal route. */
-export function buildRoute({ id, uid, about, home, state, limits, hosts, keys }: RouteParts): Route {
+export function buildRoute({ id, uid, about, home, state, limits, hosts, keys, jwt }: RouteParts): Route {
   return {
     id,
     uid,
@@ -49,5 +50,6 @@ export function buildRoute({ id, uid, about, home, state, limits, hosts, keys }:
     limits,
     hosts: [...hosts].sort(),
     keys: keys.toSorted((a, b) => (`${a.name} ${a.sha256}` < `${b.name} ${b.sha256}` ? -1 : 1)),
+    ...(jwt === undefined ? {} : { jwt }),
   }
 }

@@ -141,7 +141,8 @@ async function publish(
     state: { ...routeState(tenant.spec, now), ...(closed ? { state: 'suspended' as const } : {}) },
     limits: routeLimits(tenant.spec),
     hosts,
-    keys: routeKeys(keys, now),
+    keys: routeKeys(tenant.spec.apiKeys ?? [], keys, now),
+    jwt: tenant.spec.jwt,
   })
   if (isTooLong(tenant.spec.settings)) void recorder.record(tenant, 'Warning', 'SettingsTooLong', TOO_LONG)
   await routing.putRoute({ route, createdAt: tenant.metadata.creationTimestamp })

@@ -11,8 +11,7 @@ export function routeInStatus(tenant: Tenant, secrets: readonly Secret[], now: n
   const { name: id, uid, deletionTimestamp, creationTimestamp: createdAt } = tenant.metadata
   const home = homeInStatus(tenant)
   if (home === undefined || deletionTimestamp !== undefined) return []
-  const wanted = new Set(tenant.spec.apiKeys?.map((key) => key.name))
-  const keys = secrets.flatMap((secret) => readKey(secret, uid) ?? []).filter((key) => wanted.has(key.name))
+  const keys = secrets.flatMap((secret) => readKey(secret, uid) ?? [])
   const route = buildRoute({
     id,
     uid: dataUid(tenant),
@@ -21,7 +20,8 @@ export function routeInStatus(tenant: Tenant, secrets: readonly Secret[], now: n
     state: routeState(tenant.spec, now),
     limits: routeLimits(tenant.spec),
     hosts: tenant.spec.hosts ?? [],
-    keys: routeKeys(keys, now),
+    keys: routeKeys(tenant.spec.apiKeys ?? [], keys, now),
+    jwt: tenant.spec.jwt,
   })
   return [{ route, createdAt }]
 }

@@ -18,7 +18,6 @@ const ofTenant = ({ access }: Operation): boolean => access !== 'public'
 const onCommand = ({ isCommand }: Operation): boolean => isCommand
 const scoped = ({ access }: Operation): boolean => access !== 'public' && access !== 'any'
 const onCreation = ({ isCommand, path }: Operation): boolean => isCommand && !path.includes('{')
-const onNamed = ({ path }: Operation): boolean => path.includes('{')
 
 /** Every kind of problem. */
 export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
@@ -30,14 +29,14 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
   },
   'tenant-conflict': {
     title: 'The request names more than one tenant',
-    meaning: 'Key, host name and `X-Tenant-ID` name different tenants. Send only what belongs together.',
-    detail: 'The host name or X-Tenant-ID names another tenant than the API key.',
+    meaning: 'Key, token, host name and `X-Tenant-ID` name different tenants. Send only what belongs together.',
+    detail: 'The API key, the bearer token, the host name and X-Tenant-ID do not all name the same tenant.',
     on: ofTenant,
   },
   unauthenticated: {
-    title: 'A valid API key is needed',
-    meaning: 'No API key, or one that no tenant has. Send it in `X-API-Key`.',
-    detail: 'The API key is not valid.',
+    title: 'A valid API key or bearer token is needed',
+    meaning: 'No credential, or one that is not valid (any more). Send an API key in `X-API-Key` or a token in `Authorization: Bearer`.',
+    detail: 'The API key is not valid, or its time is over.',
     on: ofTenant,
   },
   forbidden: {
@@ -56,7 +55,8 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
     title: 'There is no such thing',
     meaning: "There is no such thing for this tenant: another tenant's id looks the same as one that never was.",
     detail: 'There is no such thing, or it is not yours.',
-    on: onNamed,
+    // Also of the whole tenant, where a gateway names one that nobody knows.
+    on: ofTenant,
   },
   'method-not-allowed': {
     title: 'This method is not offered here',

@@ -35,6 +35,12 @@ const SECURITY = {
     name: 'X-API-Key',
     description: "A key out of the Tenant's spec.apiKeys; its Secret holds the token.",
   },
+  bearer: {
+    type: 'http',
+    scheme: 'bearer',
+    bearerFormat: 'JWT',
+    description: "A token of the tenant's own identity provider, the Tenant's spec.jwt; its claim tenant_id is the tenant's name.",
+  },
 } as const
 
 const TENANT_ID = {
