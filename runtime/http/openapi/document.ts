@@ -72,11 +72,16 @@ function describeOperation(operation: Operation) {
     operationId: operation.id,
     summary: operation.summary,
     tags: [operation.tag],
-    security: operation.access === 'public' ? [] : Object.keys(SECURITY).map((scheme) => ({ [scheme]: [operation.access] })),
+    security: securityOf(operation),
     parameters: [...parameters, ...(operation.access !== 'public' ? [{ $ref: '#/components/parameters/TenantId' }] : [])],
     ...(operation.isCommand && others.length > 0 ? { requestBody: bodyOf(input, others) } : {}),
     responses: responsesOf(operation),
   }
+}
+
+function securityOf({ access }: Operation): Record<string, string[]>[] {
+  if (access === 'public') return []
+  return Object.keys(SECURITY).map((scheme) => ({ [scheme]: access === 'any' ? [] : [access] }))
 }
 
 type Input = ReturnType<typeof inputSchema>
