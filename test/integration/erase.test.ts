@@ -186,7 +186,8 @@ describe.for(ISOLATIONS)('isolation %s', (isolation) => {
     expect(new Set(outcomes.map(({ code }) => code))).toEqual(new Set(['invalid-request']))
     const rows = await database.asTenant(
       tenant,
-      'SELECT (SELECT count(*)::int FROM users) AS users, (SELECT count(*)::int FROM tasks WHERE assignee_id IS NOT NULL) AS assigned, (SELECT (counts ->> 'users')::int FROM tenantry.head) AS counted',
+      `SELECT (SELECT count(*)::int FROM users) AS users, (SELECT count(*)::int FROM tasks WHERE assignee_id IS NOT NULL) AS assigned,
+              (SELECT (counts ->> 'users')::int FROM tenantry.head) AS counted`,
     )
     expect(rows).toEqual([{ users: 0, assigned: 0, counted: 0 }])
     const dense = await database.asTenant(tenant, 'SELECT count(*) = max(position) AS dense FROM events')
