@@ -56,7 +56,7 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
     meaning: "There is no such thing for this tenant: another tenant's id looks the same as one that never was.",
     detail: 'There is no such thing, or it is not yours.',
     // Also of the whole tenant, where a gateway names one that nobody knows.
-    on: ofTenant,
+    on: (operation) => ofTenant(operation) || operation.path.includes('{'),
   },
   'method-not-allowed': {
     title: 'This method is not offered here',
