@@ -10,8 +10,8 @@ export type Feature = {
   // biome-ignore lint/suspicious/noExplicitAny: each query has its own input; the bus pairs them
   queries: readonly Query<any>[]
   projections: readonly Projection[]
-  /** What of it refers to things of other features. */
-  references: readonly AnyReference[]
+  /** What of it refers to things of other features; left out: nothing. */
+  references?: readonly AnyReference[]
   /** The cache keys that an event makes stale. */
   invalidates: (event: Pick<StoredEvent, 'type' | 'aggregateId'>) => readonly string[]
 }

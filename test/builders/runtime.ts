@@ -32,7 +32,7 @@ export function busOn(session: Session, onCommit: OnCommit = () => undefined): C
   return createCommandBus({
     session,
     commands: FEATURES.flatMap(({ commands }) => commands),
-    references: FEATURES.flatMap(({ references }) => references),
+    references: tasks.references ?? [],
     onCommit,
   })
 }

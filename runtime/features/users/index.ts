@@ -8,6 +8,5 @@ export const users: Feature = {
   commands: [RegisterUser, EraseUser],
   queries: [GetUser, ListUsers],
   projections: [],
-  references: [],
   invalidates: () => [],
 }
