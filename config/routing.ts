@@ -44,6 +44,9 @@ const limitsSchema = z.strictObject({
   users: z.int().nonnegative().optional(),
 })
 
+/** Settings as their owner wrote them. What the runtime knows is what it should be; a value that is not is left out, and breaks nothing else. */
+const settingsSchema = z.record(z.string(), z.unknown())
+
 /** So many characters of a token are no secret: `tnt_` and eight more. The others hold 208 random bits. */
 export const KEY_PREFIX_LENGTH = 12
 
@@ -85,6 +88,9 @@ const issuerSchema = z.strictObject({
 const routeSchema = z.strictObject({
   id: z.string().min(1).max(40),
   uid,
+  /** For people. */
+  displayName: z.string().optional(),
+  plan: z.string().optional(),
   shard: z.string().min(1),
   isolation: z.enum(['row', 'schema', 'database']),
   database: physicalName,
@@ -99,6 +105,7 @@ const routeSchema = z.strictObject({
   hosts: z.array(z.string().max(253)),
   /** What the tenant may take; left out, or times that are longer than the runtime's own: those hold. */
   limits: limitsSchema.optional(),
+  settings: settingsSchema.optional(),
   /** SHA-256 of each API key's token, in hex; a token has 256 random bits, so that a slow hash would add nothing. */
   keys: z.array(keySchema),
   /** Left out: the tenant takes no bearer tokens. */

@@ -23,6 +23,7 @@ export type TenantSpec = {
   /** RFC 3339. */
   subscriptionEndsAt?: string
   limits?: { connections?: number; tasks?: number; users?: number }
+  settings?: Record<string, unknown>
   adopt?: string
   credentials?: { rotateAfter?: string }
   deletionPolicy: DeletionPolicy

@@ -9,6 +9,7 @@ import { Relay } from './events/relay.ts'
 import { followEvents } from './events/stream.ts'
 import type { Feature } from './features/feature.ts'
 import { tasks } from './features/tasks/index.ts'
+import { tenant } from './features/tenant/index.ts'
 import { users } from './features/users/index.ts'
 import { type Api, serveApi } from './http/server.ts'
 import { createFindTenant } from './identity/find-tenant.ts'
@@ -26,7 +27,7 @@ import { describeSettings, readSettings, type Settings, SettingsError } from './
 import { DEFAULT_SESSION } from './shards/endpoint.ts'
 import { createSession, type Session, type Tenant } from './shards/session.ts'
 
-const FEATURES: readonly Feature[] = [tasks, users]
+const FEATURES: readonly Feature[] = [tasks, users, tenant]
 
 const STREAM = { stream: 'TENANTRY', prefix: 'tenantry' }
 

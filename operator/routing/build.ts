@@ -19,6 +19,7 @@ export type RouteParts = {
   id: string
   uid: string
   home: Home
+  about: Pick<Route, 'displayName' | 'plan' | 'settings'>
   state: Pick<Route, 'state' | 'subscriptionEndsAt'>
   limits: Limits
   hosts: readonly string[]
@@ -39,10 +40,11 @@ export function bucketOf(createdAt: string): number {
 }
 
 /** The route of one tenant; the same parts always give an equal route. */
-export function buildRoute({ id, uid, home, state, limits, hosts, keys, jwt }: RouteParts): Route {
+export function buildRoute({ id, uid, about, home, state, limits, hosts, keys, jwt }: RouteParts): Route {
   return {
     id,
     uid,
+    ...about,
     ...home,
     ...state,
     limits,

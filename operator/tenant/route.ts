@@ -3,6 +3,7 @@ import { buildRoute, type DatedRoute } from '../routing/build.ts'
 import { dataUid, homeInStatus, type Tenant } from './home.ts'
 import { readKey, routeKeys } from './keys.ts'
 import { routeLimits } from './limits.ts'
+import { describeTenant } from './settings.ts'
 import { routeState } from './subscription.ts'
 
 /** The route of a tenant that stands, out of what the cluster knows alone; none of one that is to be deleted. */
@@ -14,6 +15,7 @@ export function routeInStatus(tenant: Tenant, secrets: readonly Secret[], now: n
   const route = buildRoute({
     id,
     uid: dataUid(tenant),
+    about: describeTenant(tenant.spec),
     home,
     state: routeState(tenant.spec, now),
     limits: routeLimits(tenant.spec),

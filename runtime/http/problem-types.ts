@@ -16,6 +16,7 @@ const always = (): boolean => true
 const never = (): boolean => false
 const ofTenant = ({ access }: Operation): boolean => access !== 'public'
 const onCommand = ({ isCommand }: Operation): boolean => isCommand
+const scoped = ({ access }: Operation): boolean => access !== 'public' && access !== 'any'
 const onCreation = ({ isCommand, path }: Operation): boolean => isCommand && !path.includes('{')
 
 /** Every kind of problem. */
@@ -42,7 +43,7 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
     title: 'The credential may not do this',
     meaning: 'The credential may not do this; `detail` and `errors` name the scope that it lacks.',
     detail: 'This needs the scope tasks:write, which the credential does not have.',
-    on: ofTenant,
+    on: scoped,
   },
   'tenant-suspended': {
     title: 'The tenant is suspended',
@@ -55,7 +56,7 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
     meaning: "There is no such thing for this tenant: another tenant's id looks the same as one that never was.",
     detail: 'There is no such thing, or it is not yours.',
     // Also of the whole tenant, where a gateway names one that nobody knows.
-    on: ofTenant,
+    on: (operation) => ofTenant(operation) || operation.path.includes('{'),
   },
   'method-not-allowed': {
     title: 'This method is not offered here',
@@ -115,6 +116,6 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
 }
 
 /** A problem's `type`: the path of the page that explains it, on whatever host the API is (RFC 9457, 3.1.1), and so the same everywhere. */
-export function problemType(code: ErrorCode): string {
+export function problemType(code: string): string {
   return `/docs/problems/${code}`
 }

@@ -83,6 +83,13 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
     tenant({ limits: { tasks: -1 } }),
     /spec.limits.tasks in body should be greater than or equal to 0/,
   ],
+  ['settings', tenant({ settings: { theme: { dark: true } } }), tenant({ settings: 'dark' }), /must be of type object/],
+  [
+    'settings, not too many',
+    tenant({ settings: { one: 1 } }),
+    tenant({ settings: Object.fromEntries(Array.from({ length: 65 }, (_, index) => [`s${index}`, index])) }),
+    /must have at most 64 (items|properties)/,
+  ],
   ['deletionProtection', tenant({ deletionProtection: true }), tenant({ deletionProtection: 1 }), /must be of type boolean/],
   [
     'adopt',

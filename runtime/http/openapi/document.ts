@@ -3,6 +3,9 @@ import { type Operation, pathParameters } from './operation.ts'
 import { problemExamples, responsesOf } from './responses.ts'
 import { componentSchemas, inputSchema, type JsonSchema } from './schemas.ts'
 
+/** An OpenAPI 3.1 document, as it is made here. */
+export type OpenApiDocument = ReturnType<typeof describe>
+
 type Parameter = { name: string; in: 'path' | 'query' | 'header'; required?: boolean; description?: string; schema: JsonSchema }
 
 /** The OpenAPI 3.1 document of these operations: parameters, bodies and answers come of the very schemas that parse and are answered. */
@@ -69,11 +72,16 @@ function describeOperation(operation: Operation) {
     operationId: operation.id,
     summary: operation.summary,
     tags: [operation.tag],
-    security: operation.access === 'public' ? [] : Object.keys(SECURITY).map((scheme) => ({ [scheme]: [operation.access] })),
+    security: securityOf(operation),
     parameters: [...parameters, ...(operation.access !== 'public' ? [{ $ref: '#/components/parameters/TenantId' }] : [])],
     ...(operation.isCommand && others.length > 0 ? { requestBody: bodyOf(input, others) } : {}),
     responses: responsesOf(operation),
   }
+}
+
+function securityOf({ access }: Operation): Record<string, string[]>[] {
+  if (access === 'public') return []
+  return Object.keys(SECURITY).map((scheme) => ({ [scheme]: access === 'any' ? [] : [access] }))
 }
 
 type Input = ReturnType<typeof inputSchema>
@@ -87,7 +95,7 @@ function bodyOf(input: Input, names: readonly string[]) {
   const { properties, required, description: _, ...rest } = input
   const schema = {
     ...rest,
-    properties: Object.fromEntries(names.map((name) => [name, properties[name]])),
+    properties: Object.fromEntries(Object.entries(properties).filter(([name]) => names.includes(name))),
     required: required.filter((name) => names.includes(name)),
   }
   return { required: schema.required.length > 0, content: { 'application/json': { schema } } }
