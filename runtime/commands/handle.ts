@@ -47,11 +47,15 @@ export function createHandler(session: Session, onCommit: OnCommit): Handle {
     if (events.length === 0) return unchanged(command, id, loaded)
     const after = events.reduce((state: unknown, event: NewEvent) => aggregate.evolve(state, event), loaded?.state ?? null)
     const numbered = events.map(({ type, data }) => ({ type, data, id: randomUUID() }))
-    const change = { id, version: loaded?.version ?? 0, after, events: numbered, time: now.toISOString() }
+    const version = loaded?.version ?? 0
+    const body = after === null ? undefined : aggregate.render(after, version + events.length)
+    const asked = { command: command.name, caller: tenant.caller, requestId: tenant.requestId }
+    const record = options.record && { record: { ...options.record, body: body ?? null } }
+    const change = { id, version, after, events: numbered, time: now.toISOString(), ...asked, ...record }
     const saved = await saver.save(tenant, aggregate, change, options.signal)
     if (saved === undefined) return undefined
     onCommit(tenant, positions(events, id, saved))
-    return { id, ...saved, body: after === null ? undefined : aggregate.render(after, saved.version) }
+    return { id, ...saved, body }
   }
 
   async function load(command: AnyCommand, tenant: TenantContext, id: string, signal: AbortSignal): Promise<Loaded<unknown> | undefined> {

@@ -1,6 +1,7 @@
 import type { Change } from '../commands/command.ts'
 import type { StoredEvent } from '../projections/projection.ts'
 import type { Row, Statement, Value } from '../shards/statement.ts'
+import { keepAnswers, unlessRepeated } from './requests.ts'
 
 /**
  * The first half of a feature's save statement, given the schema and its table. It makes `change` out of $3: the changes whose version still
@@ -11,11 +12,12 @@ import type { Row, Statement, Value } from '../shards/statement.ts'
  */
 export function number(schema: string, table: string, refusal = 'NULL::text'): string {
   return `change AS (
-    SELECT *, jsonb_array_length(events) AS count, ${refusal} AS refusal
-    FROM jsonb_to_recordset($3::jsonb) AS c (ordinal int, id uuid, version int, after jsonb, events jsonb, time timestamptz)
+    SELECT *, jsonb_array_length(events) AS count, ${unlessRepeated(schema, refusal)} AS refusal
+    FROM jsonb_to_recordset($3::jsonb) AS c (ordinal int, id uuid, version int, after jsonb, events jsonb, time timestamptz,
+                                               command text, caller text, request_id text, record jsonb)
     WHERE coalesce((SELECT t.version FROM ${schema}${table} t WHERE t.tenant_id = $1 AND t.id = c.id), 0) = c.version
   ), numbered AS (
-    SELECT c.id, c.version, c.version + c.count AS next, c.count, c.after, c.events, c.time,
+    SELECT c.id, c.version, c.version + c.count AS next, c.count, c.after, c.events, c.time, c.command, c.caller, c.request_id, c.record,
            h.position + (sum(c.count) OVER (ORDER BY c.ordinal))::bigint AS position
     FROM change c
     JOIN tenantry.head h ON h.tenant = $1 AND h.epoch = $2
@@ -23,13 +25,15 @@ export function number(schema: string, table: string, refusal = 'NULL::text'): s
   )`
 }
 
-/** The second half: appends the events of `numbered` and advances the head. */
+/** The second half: appends the events of `numbered`, the last of each with who has asked for it, keeps answers, and advances the head. */
 export function append(schema: string): string {
   return `appended AS (
-    INSERT INTO ${schema}events (tenant_id, position, id, type, aggregate_id, aggregate_version, data, time)
-    SELECT $1, n.position - n.count + e.number, (e.event ->> 'id')::uuid, e.event ->> 'type', n.id, n.version + e.number, e.event -> 'data', n.time
+    INSERT INTO ${schema}events (tenant_id, position, id, type, aggregate_id, aggregate_version, data, time, command, caller, request_id)
+    SELECT $1, n.position - n.count + e.number, (e.event ->> 'id')::uuid, e.event ->> 'type', n.id, n.version + e.number, e.event -> 'data', n.time,
+           asked.command, asked.caller, asked.request_id
     FROM numbered n CROSS JOIN jsonb_array_elements(n.events) WITH ORDINALITY AS e (event, number)
-  ), advanced AS (
+    LEFT JOIN LATERAL (SELECT n.command, n.caller, n.request_id WHERE e.number = n.count) asked ON true
+  ), ${keepAnswers(schema)}, advanced AS (
     UPDATE tenantry.head SET position = (SELECT max(position) FROM numbered)
     WHERE tenant = $1 AND EXISTS (SELECT FROM numbered)
   )`
@@ -41,7 +45,11 @@ export const saved = `SELECT id, next AS version, position, NULL AS refusal FROM
 
 /** The parameters that `number` and `append` work with. */
 export function changeValues(tenantUid: string, epoch: number, changes: readonly Change<unknown>[]): Value[] {
-  return [tenantUid, epoch, JSON.stringify(changes.map((change, ordinal) => ({ ordinal, ...change })))]
+  return [
+    tenantUid,
+    epoch,
+    JSON.stringify(changes.map(({ requestId, ...change }, ordinal) => ({ ordinal, request_id: requestId, ...change }))),
+  ]
 }
 
 /** What `toStoredEvent` reads. */

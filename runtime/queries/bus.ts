@@ -1,3 +1,5 @@
+import type { Scope } from '../../config/routing.ts'
+import type { Audit } from '../events/audit.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 import { checkScope, requireScope } from '../tenancy/scopes.ts'
 import type { Answer, Query } from './query.ts'
@@ -9,11 +11,14 @@ export type QueryBus = {
   ask: (tenant: TenantContext, name: string, input: unknown, signal?: AbortSignal) => Promise<Answer | undefined>
 }
 
+/** What is read with this scope is noted. */
+const ADMINISTRATION: Scope = 'tenant:admin'
+
 // biome-ignore lint/suspicious/noExplicitAny: each query has its own input; its schema has made it before
 type AnyQuery = Query<any>
 
-/** A bus over these queries. Throws at once when two of them have the same name, or one names no scope. */
-export function createQueryBus(queries: readonly AnyQuery[], read: Read): QueryBus {
+/** A bus over these queries; what administrators read is noted in the audit log before it is read. Throws at once when two of them have the same name, or one names no scope. */
+export function createQueryBus(queries: readonly AnyQuery[], read: Read, audit: Audit): QueryBus {
   const byName = new Map<string, AnyQuery>()
   for (const query of queries) {
     if (byName.has(query.name)) throw new Error(`two queries are called ${query.name}`)
@@ -24,7 +29,14 @@ export function createQueryBus(queries: readonly AnyQuery[], read: Read): QueryB
     ask: async (tenant, name, input, signal) => {
       const query = byName.get(name)
       if (query === undefined) throw new Error(`no query is called ${name}`)
-      requireScope(tenant, query.scope)
+      const audited = query.scope === ADMINISTRATION
+      try {
+        requireScope(tenant, query.scope)
+      } catch (error) {
+        if (audited) await audit.refused(tenant, name, error)
+        throw error
+      }
+      if (audited) await audit.note(tenant, name, 'done')
       return read(tenant, query, input, signal)
     },
   }
