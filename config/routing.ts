@@ -39,6 +39,9 @@ const limitsSchema = z.strictObject({
   statementMs: z.int().positive(),
   lockMs: z.int().positive(),
   idleInTransactionMs: z.int().positive(),
+  /** How many of each the tenant may have; left out: any number. */
+  tasks: z.int().nonnegative().optional(),
+  users: z.int().nonnegative().optional(),
 })
 
 const keySchema = z.strictObject({
@@ -63,7 +66,7 @@ const routeSchema = z.strictObject({
   /** From this time on the tenant is suspended, whatever `state` says: exact on every replica, also while the operator is away. */
   subscriptionEndsAt: z.iso.datetime().optional(),
   hosts: z.array(z.string().max(253)),
-  /** How long the tenant's work may keep the database; left out, or longer than the runtime's own limits: those hold. */
+  /** What the tenant may take; left out, or times that are longer than the runtime's own: those hold. */
   limits: limitsSchema.optional(),
   /** SHA-256 of each API key's token, in hex; a token has 256 random bits, so that a slow hash would add nothing. */
   keys: z.array(keySchema),
@@ -98,8 +101,11 @@ const credentialsSchema = z.strictObject({
 /** Where one tenant lives and who may speak for it. Every physical name stands here: the runtime derives none. */
 export type Route = z.infer<typeof routeSchema>
 
-/** How long a tenant's work may keep the database, in milliseconds. */
+/** How long a tenant's work may keep the database, in milliseconds, and how much it may have there. */
 export type Limits = z.infer<typeof limitsSchema>
+
+/** What a tenant may have only so many of, by the name of the limit and of the table. */
+export type Quota = 'tasks' | 'users'
 
 /** How to reach one Shard. */
 export type ShardEndpoint = z.infer<typeof shardSchema>

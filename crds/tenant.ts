@@ -21,7 +21,7 @@ export type TenantSpec = {
   suspended: boolean
   /** RFC 3339. */
   subscriptionEndsAt?: string
-  limits?: { connections?: number }
+  limits?: { connections?: number; tasks?: number; users?: number }
   adopt?: string
   credentials?: { rotateAfter?: string }
   deletionPolicy: DeletionPolicy

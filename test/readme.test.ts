@@ -43,9 +43,10 @@ test('the tables of reasons are those of the code', () => {
 
 test('the table of plans is that of the code', () => {
   const seconds = (milliseconds: number) => `${milliseconds / 1_000} s`
-  const plans = Object.entries(PLANS).map(([plan, { statementMs, lockMs, idleInTransactionMs, connections }]) => [
+  const count = (number: number) => number.toLocaleString('en')
+  const plans = Object.entries(PLANS).map(([plan, { statementMs, lockMs, idleInTransactionMs, connections, tasks, users }]) => [
     plan,
-    [...[statementMs, lockMs, idleInTransactionMs].map(seconds), String(connections)],
+    [seconds(statementMs), seconds(lockMs), seconds(idleInTransactionMs), count(connections), count(tasks), count(users)],
   ])
   expect(rows('Plans and limits')).toEqual(plans)
 })

@@ -1,20 +1,27 @@
+import type { Limits } from '../../config/routing.ts'
 import type { Plan, TenantSpec } from '../../crds/tenant.ts'
 import type { LoginLimits } from '../postgres/login.ts'
 
+/** The limits that a route has, none of them left out. */
+export type RouteLimits = { [Name in keyof Limits]-?: NonNullable<Limits[Name]> }
+
+/** What a Tenant may take: of the server, by its own login if it has one, and of the runtime. */
+export type TenantLimits = LoginLimits & RouteLimits
+
 /** What each plan gives. No time is longer than the runtime's own, which would hold first, and each is long enough for the relay's wait for NATS. */
-export const PLANS: Readonly<Record<Plan, LoginLimits>> = {
-  free: { connections: 20, statementMs: 2_000, lockMs: 1_000, idleInTransactionMs: 6_000 },
-  basic: { connections: 30, statementMs: 3_000, lockMs: 2_000, idleInTransactionMs: 8_000 },
-  premium: { connections: 40, statementMs: 4_000, lockMs: 4_000, idleInTransactionMs: 10_000 },
+export const PLANS: Readonly<Record<Plan, TenantLimits>> = {
+  free: { connections: 20, statementMs: 2_000, lockMs: 1_000, idleInTransactionMs: 6_000, tasks: 10_000, users: 100 },
+  basic: { connections: 30, statementMs: 3_000, lockMs: 2_000, idleInTransactionMs: 8_000, tasks: 100_000, users: 1_000 },
+  premium: { connections: 40, statementMs: 4_000, lockMs: 4_000, idleInTransactionMs: 10_000, tasks: 1_000_000, users: 10_000 },
 }
 
 /** The limits of a Tenant: those of its plan, where it does not set its own. */
-export function limitsOf({ plan, limits }: Pick<TenantSpec, 'plan' | 'limits'>): LoginLimits {
+export function limitsOf({ plan, limits }: Pick<TenantSpec, 'plan' | 'limits'>): TenantLimits {
   return { ...PLANS[plan], ...limits }
 }
 
 /** The part of them that the runtime holds a tenant to. */
-export function routeLimits(spec: Pick<TenantSpec, 'plan' | 'limits'>): Omit<LoginLimits, 'connections'> {
-  const { connections: _connections, ...times } = limitsOf(spec)
-  return times
+export function routeLimits(spec: Pick<TenantSpec, 'plan' | 'limits'>): RouteLimits {
+  const { connections: _connections, ...limits } = limitsOf(spec)
+  return limits
 }

@@ -16,6 +16,7 @@ const Rename: AnyCommand = {
   input: z.strictObject({}),
   aggregate: {
     name: 'name',
+    quota: 'tasks',
     load: () => empty,
     read: () => ({ state: null, version: 0, position: 0 }),
     evolve: () => null,

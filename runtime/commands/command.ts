@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { Scope } from '../../config/routing.ts'
+import type { Quota, Scope } from '../../config/routing.ts'
 import type { TenantryError } from '../errors.ts'
 import type { Row, Statement } from '../shards/statement.ts'
 import type { TenantContext } from '../tenancy/context.ts'
@@ -23,12 +23,17 @@ export type Loaded<State> = { state: State; version: number; position: number }
 export type Aggregate<State, Event extends NewEvent> = {
   /** The singular name, also the second word of the event's subject. */
   name: string
+  /** The limit that says how many of them a tenant may have. */
+  quota: Quota
   load: (tenantUid: string, id: string) => Statement
   /** Turns the row of `load` into state. */
   read: (row: Row) => Loaded<State>
   evolve: (state: State | null, event: Event) => State | null
-  /** Writes those changes whose version still holds, with their events; a row `{id, version, position, refusal}` for each of them. See events/store. */
-  save: (tenantUid: string, epoch: number, changes: readonly Change<State>[]) => Statement
+  /**
+   * Writes those changes whose version still holds, with their events, and no new one beyond `most` (null: any number); a row
+   * `{id, version, position, refusal, total}` for each of them. See events/store.
+   */
+  save: (tenantUid: string, epoch: number, changes: readonly Change<State>[], most: number | null) => Statement
   /** What a caller is told of a change that was refused, by the name that `save` gives. */
   refusals?: Readonly<Record<string, () => TenantryError>>
   /** The JSON a caller is answered with: the same bytes as the query of the same state gives. */

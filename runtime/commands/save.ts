@@ -1,3 +1,4 @@
+import type { Quota } from '../../config/routing.ts'
 import { TenantryError } from '../errors.ts'
 import { lockHead } from '../shards/head.ts'
 import type { Session } from '../shards/session.ts'
@@ -19,6 +20,9 @@ type Waiting = {
 }
 
 const MOST_PER_COMMIT = 64
+
+/** Only a deletion or another limit makes room, and nobody knows when: seconds. */
+const ROOM_AFTER = 60
 
 /**
  * Writes changes. One bundle of a tenant is under way at a time; what comes meanwhile goes together in the next one, so
@@ -75,21 +79,28 @@ export class Saver {
     const [first] = batch
     if (first === undefined) return new Map()
     const { tenant, aggregate } = first
-    const { epoch } = tenant.route
+    const { epoch, limits } = tenant.route
     const changes = batch.map((item) => item.change)
     const [head = [], rows = []] = await this.#session.bundle(tenant, [
       lockHead(tenant.uid, epoch),
-      aggregate.save(tenant.uid, epoch, changes),
+      aggregate.save(tenant.uid, epoch, changes, limits?.[aggregate.quota] ?? null),
     ])
     if (head.length === 0) throw new TenantryError('shard-unavailable', "The tenant's place has changed.", { retryAfter: 1 })
     return new Map(rows.map((row) => [String(row.id), row]))
   }
 }
 
-function settle({ aggregate, resolve, reject }: Waiting, row: Row | undefined): void {
+function settle({ tenant, aggregate, resolve, reject }: Waiting, row: Row | undefined): void {
   const refusal = row?.refusal ?? undefined
-  if (refusal !== undefined) reject(aggregate.refusals?.[String(refusal)]?.() ?? new Error(`a ${aggregate.name} was refused by ${refusal}`))
+  if (refusal === 'quota') reject(quotaExceeded(aggregate.quota, tenant.route.limits?.[aggregate.quota], Number(row?.total)))
+  else if (refusal !== undefined)
+    reject(aggregate.refusals?.[String(refusal)]?.() ?? new Error(`a ${aggregate.name} was refused by ${refusal}`))
   else resolve(row && { version: Number(row.version), position: Number(row.position) })
+}
+
+function quotaExceeded(quota: Quota, most: number | undefined, total: number): TenantryError {
+  const message = `This tenant may have ${most} ${quota}, and has ${total}. Delete some, or ask those who run it for a higher limit.`
+  return new TenantryError('quota-exceeded', message, { retryAfter: ROOM_AFTER })
 }
 
 // Those that fit into one statement: the same table, the same route, and each thing once. The others keep their order.

@@ -6,50 +6,66 @@ import { keepAnswers, unlessRepeated } from './requests.ts'
 /**
  * The first half of a feature's save statement, given the schema and its table. It makes `change` out of $3: the changes whose version still
  * holds, each with its `refusal`, an SQL expression over the change `c` that says by its name what the change may not do, or is NULL. And
- * `numbered`: those that are not refused, `version` being the one before and `next` the one after, with the `position` of their last event.
- * $1 is the tenant, $2 the epoch. The head must have been locked by the statement before, so that what a refusal goes by stays true until the
- * commit. The version is looked up row by row, since a join might be planned, once and for all, as one that reads the whole table.
+ * `numbered`: those that are not refused and find room, `version` being the one before and `next` the one after, with the `position` of
+ * their last event. $1 is the tenant, $2 the epoch, $4 how many rows the tenant may have, or NULL. The head, which knows how many there are,
+ * must have been locked by the statement before, so that what a refusal goes by stays true until the commit. The version is looked up row by
+ * row, since a join might be planned, once and for all, as one that reads the whole table.
  */
 export function number(schema: string, table: string, refusal = 'NULL::text'): string {
   return `change AS (
     SELECT *, jsonb_array_length(events) AS count, ${unlessRepeated(schema, refusal)} AS refusal
-    FROM jsonb_to_recordset($3::jsonb) AS c (ordinal int, id uuid, version int, after jsonb, events jsonb, time timestamptz,
+    FROM jsonb_to_recordset($3::jsonb) AS c (ordinal int, id uuid, version int, rank int, after jsonb, events jsonb, time timestamptz,
                                                command text, caller text, request_id text, record jsonb)
     WHERE coalesce((SELECT t.version FROM ${schema}${table} t WHERE t.tenant_id = $1 AND t.id = c.id), 0) = c.version
+  ), head AS (
+    SELECT position, coalesce((counts ->> '${table}')::bigint, (SELECT count(*) FROM ${schema}${table} t WHERE t.tenant_id = $1)) AS total
+    FROM tenantry.head WHERE tenant = $1 AND epoch = $2
   ), numbered AS (
     SELECT c.id, c.version, c.version + c.count AS next, c.count, c.after, c.events, c.time, c.command, c.caller, c.request_id, c.record,
            h.position + (sum(c.count) OVER (ORDER BY c.ordinal))::bigint AS position
     FROM change c
-    JOIN tenantry.head h ON h.tenant = $1 AND h.epoch = $2
+    JOIN head h ON c.version > 0 OR $4::bigint IS NULL OR h.total + c.rank <= $4::bigint OR h.total + c.rank - ${NOT_NEW} <= $4::bigint
     WHERE c.refusal IS NULL
   )`
 }
 
-/** The second half: appends the events of `numbered`, the last of each with who has asked for it, keeps answers, and advances the head. */
-export function append(schema: string): string {
+// Of the new ones before `c`, by which its rank counts, those that take no room after all: only looked at where room is scarce.
+const NOT_NEW = '(SELECT count(*) FROM change r WHERE r.version = 0 AND r.refusal IS NOT NULL AND r.ordinal < c.ordinal)'
+
+/**
+ * The second half, of the same table: appends the events of `numbered`, the last of each with who has asked for it, keeps answers for
+ * retries, and advances the head and its number of rows.
+ */
+export function append(schema: string, table: string): string {
   return `appended AS (
     INSERT INTO ${schema}events (tenant_id, position, id, type, aggregate_id, aggregate_version, data, time, command, caller, request_id)
     SELECT $1, n.position - n.count + e.number, (e.event ->> 'id')::uuid, e.event ->> 'type', n.id, n.version + e.number, e.event -> 'data', n.time,
            asked.command, asked.caller, asked.request_id
     FROM numbered n CROSS JOIN jsonb_array_elements(n.events) WITH ORDINALITY AS e (event, number)
     LEFT JOIN LATERAL (SELECT n.command, n.caller, n.request_id WHERE e.number = n.count) asked ON true
-  ), ${keepAnswers(schema)}, advanced AS (
-    UPDATE tenantry.head SET position = (SELECT max(position) FROM numbered)
-    WHERE tenant = $1 AND EXISTS (SELECT FROM numbered)
+  ), ${keepAnswers(schema)}, reached AS (
+    SELECT max(position) AS position,
+           (SELECT total FROM head) + count(*) FILTER (WHERE version = 0) - count(*) FILTER (WHERE after IS NULL) AS total
+    FROM numbered
+  ), advanced AS (
+    UPDATE tenantry.head h SET position = r.position, counts = h.counts || jsonb_build_object('${table}', r.total)
+    FROM reached r WHERE h.tenant = $1 AND r.position IS NOT NULL
   )`
 }
 
-/** The end: where each change stands now, or by what it was refused. */
-export const saved = `SELECT id, next AS version, position, NULL AS refusal FROM numbered
-      UNION ALL SELECT id, NULL, NULL, refusal FROM change WHERE refusal IS NOT NULL`
+/** The end: where each change stands now, or by what it was refused: `quota`, with the number of rows there are, when there was no room. */
+export const saved = `SELECT id, next AS version, position, NULL AS refusal, NULL::bigint AS total FROM numbered
+      UNION ALL SELECT id, NULL, NULL, refusal, NULL FROM change WHERE refusal IS NOT NULL
+      UNION ALL SELECT c.id, NULL, NULL, 'quota', r.total FROM change c JOIN head h ON c.version = 0 AND h.total + c.rank > $4::bigint
+      CROSS JOIN reached r WHERE c.refusal IS NULL AND NOT EXISTS (SELECT FROM numbered n WHERE n.id = c.id)`
 
-/** The parameters that `number` and `append` work with. */
-export function changeValues(tenantUid: string, epoch: number, changes: readonly Change<unknown>[]): Value[] {
-  return [
-    tenantUid,
-    epoch,
-    JSON.stringify(changes.map(({ requestId, ...change }, ordinal) => ({ ordinal, request_id: requestId, ...change }))),
-  ]
+/** The parameters that `number` and `append` work with; `most`: how many rows the tenant may have, null: any number. */
+export function changeValues(tenantUid: string, epoch: number, changes: readonly Change<unknown>[], most: number | null): Value[] {
+  let rank = 0
+  const ranked = changes.map(({ requestId, ...change }, ordinal) => {
+    return { ordinal, rank: change.version === 0 ? ++rank : 0, request_id: requestId, ...change }
+  })
+  return [tenantUid, epoch, JSON.stringify(ranked), most]
 }
 
 /** What `toStoredEvent` reads. */

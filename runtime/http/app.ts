@@ -9,6 +9,7 @@ import type { CommandExecutor } from './commands.ts'
 import { endpointsOf } from './endpoints.ts'
 import type { Exchange } from './exchange.ts'
 import type { Health } from './health.ts'
+import { requireShallow } from './input.ts'
 import type { Endpoint, Operation } from './openapi/operation.ts'
 import { toProblem, toTenantryError } from './problems.ts'
 import type { FindTenant } from './tenant.ts'
@@ -36,7 +37,7 @@ export function createApp(options: AppOptions, enter: Enter): Express {
     exchange.tenant ??= await options.findTenant(exchange.request, exchange.requestId)
     return exchange.tenant
   }
-  const readJson = express.json({ limit: options.bodyLimit, type: () => true })
+  const readJson = express.json({ limit: options.bodyLimit, type: () => true, verify: requireReadable })
   app.use(requireTarget)
   for (const [path, methods] of routesOf(endpointsOf({ ...options, readJson, enter, authenticate }))) {
     const route = app.route(path.replaceAll(/\{(\w+)\}/g, ':$1'))
@@ -75,6 +76,12 @@ function otherMethods(path: string, methods: readonly Operation['method'][], ent
     const refusal = toProblem(new TenantryError('method-not-allowed', `Offered here: ${allow}.`), exchange.requestId, { allow })
     exchange.reply(refusal.status, refusal.headers, refusal.body)
   }
+}
+
+/** Looks at a body before anything is made of it. */
+function requireReadable(_request: unknown, _response: unknown, body: Buffer, charset: string): void {
+  if (charset !== 'utf-8') throw new TenantryError('unsupported-media-type', 'Send the body as JSON in UTF-8.')
+  requireShallow(body)
 }
 
 const requireTarget: RequestHandler = (request, _response, next) => {

@@ -16,6 +16,7 @@ const always = (): boolean => true
 const never = (): boolean => false
 const ofTenant = ({ access }: Operation): boolean => access !== 'public'
 const onCommand = ({ isCommand }: Operation): boolean => isCommand
+const onCreation = ({ isCommand, path }: Operation): boolean => isCommand && !path.includes('{')
 const onNamed = ({ path }: Operation): boolean => path.includes('{')
 
 /** Every kind of problem. */
@@ -91,6 +92,13 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
     meaning: 'This `Idempotency-Key` was used for a request with other content. Use a new one for each request that is not a retry.',
     detail: 'This Idempotency-Key was used before, for a request with other content.',
     on: onCommand,
+  },
+  'quota-exceeded': {
+    title: 'There is no room for more',
+    meaning:
+      'The tenant has as many as its limit allows: `detail` says which limit, and how many there are. Delete some, or have the limit raised.',
+    detail: 'This tenant may have 10000 tasks, and has 10000. Delete some, or ask those who run it for a higher limit.',
+    on: onCreation,
   },
   internal: {
     title: 'Something went wrong on our side',

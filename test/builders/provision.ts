@@ -18,7 +18,7 @@ import { createRowTenant } from '../../operator/postgres/rows.ts'
 import { scramVerifier } from '../../operator/postgres/scram.ts'
 import { createTenant, type TenantIdentity } from '../../operator/postgres/statements.ts'
 import { buildRoute } from '../../operator/routing/build.ts'
-import { PLANS, routeLimits } from '../../operator/tenant/limits.ts'
+import { PLANS } from '../../operator/tenant/limits.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
 
 /** How to reach a server as the login that provisions. */
@@ -27,8 +27,9 @@ export type Server = { host: string; port: number; adminUser: string; adminPassw
 /** A Shard's database and what tenants are made of there. */
 export type Ground = { server: Server; shard: string; names: ShardNames; migrations: Migrations; admin: Client }
 
-/** With the most room: what a test is about is set in the route. */
-const PLAN = 'premium'
+/** With the most room, and no limit of how many and how often: what a test is about is set in the route. */
+const { connections, statementMs, lockMs, idleInTransactionMs } = PLANS.premium
+const TIMES = { statementMs, lockMs, idleInTransactionMs }
 
 /** Lays out tenants of every isolation by the operator's own statements, and remembers the logins it made. */
 export class Provisioner {
@@ -65,7 +66,7 @@ export class Provisioner {
     return {
       id,
       uid,
-      route: buildRoute({ id, uid, home, state: { state: 'active' }, limits: routeLimits({ plan: PLAN }), hosts: [], keys: [] }),
+      route: buildRoute({ id, uid, home, state: { state: 'active' }, limits: TIMES, hosts: [], keys: [] }),
       caller: 'key:test',
       scopes: new Set(SCOPES),
       requestId: 'test',
@@ -90,7 +91,7 @@ export class Provisioner {
     await admin.query(closeDatabase(physical))
     await runApart(server, physical.database, fillDatabase(identity, physical, names, migrations.tenant))
     const verifier = await scramVerifier(password)
-    const entry = { login: physical.role, verifier, limits: PLANS[PLAN] }
+    const entry = { login: physical.role, verifier, limits: { ...TIMES, connections } }
     await admin.query(openDatabaseTo(physical, entry, identity.uid, latest(migrations.database), migrations.tenant))
   }
 }

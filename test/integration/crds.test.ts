@@ -86,6 +86,12 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
     tenant({ limits: { connections: 2 } }),
     /spec.limits.connections in body should be greater than or equal to 3/,
   ],
+  [
+    'limits, tasks',
+    tenant({ limits: { tasks: 0 } }),
+    tenant({ limits: { tasks: -1 } }),
+    /spec.limits.tasks in body should be greater than or equal to 0/,
+  ],
   ['deletionProtection', tenant({ deletionProtection: true }), tenant({ deletionProtection: 1 }), /must be of type boolean/],
   [
     'adopt',

@@ -61,7 +61,7 @@ describe.for(ISOLATIONS)('users, isolation %s', (isolation) => {
       cursor = page.nextCursor
     } while (cursor)
     expect(pages).toEqual(all.toReversed())
-    expect(await database.asTenant(tenant, 'SELECT users::int FROM user_counts')).toEqual([{ users: 5 }])
+    expect(await database.asTenant(tenant, "SELECT (counts ->> 'users')::int AS users FROM tenantry.head")).toEqual([{ users: 5 }])
   })
 
   test('an e-mail address is one user’s of a tenant, in whatever case, and says nothing of other tenants', async () => {
@@ -84,7 +84,7 @@ describe.for(ISOLATIONS)('users, isolation %s', (isolation) => {
     expect(new Set(outcomes)).toEqual(new Set(['done', 'conflict email']))
     const [row] = await database.asTenant(
       tenant,
-      `SELECT (SELECT count(*)::int FROM users) AS users, (SELECT users::int FROM user_counts) AS counted,
+      `SELECT (SELECT count(*)::int FROM users) AS users, (SELECT (counts ->> 'users')::int FROM tenantry.head) AS counted,
               (SELECT array_agg(position::int ORDER BY position) FROM events) AS positions, (SELECT position::int FROM tenantry.head) AS head`,
     )
     expect(row).toEqual({ users: 22, counted: 22, positions: times(22).map((index) => index + 1), head: 22 })

@@ -10,6 +10,7 @@ import { ASSIGNEE, type Task, type TaskEvent } from './task.ts'
 
 const task: Aggregate<Task, TaskEvent> = {
   name: 'task',
+  quota: 'tasks',
   load: taskById,
   read: readTask,
   evolve,

@@ -35,7 +35,7 @@ const NO_USER = (schema: string) => `CASE WHEN c.after ->> 'assignee' IS NOT NUL
       SELECT FROM ${schema}users u WHERE u.tenant_id = $1 AND u.id = (c.after ->> 'assignee')::uuid) THEN 'assignee' END`
 
 /** Writes changed tasks, removes deleted ones, appends their events and advances the head. Refuses an `assignee` who is no user. */
-export function saveTasks(tenantUid: string, epoch: number, changes: readonly Change<Task>[]): Statement {
+export function saveTasks(tenantUid: string, epoch: number, changes: readonly Change<Task>[], most: number | null): Statement {
   return {
     name: 'task.save',
     text: (schema) => `
@@ -54,8 +54,8 @@ export function saveTasks(tenantUid: string, epoch: number, changes: readonly Ch
           position = excluded.position, updated_at = excluded.updated_at, completed_at = excluded.completed_at
       ), removed AS (
         DELETE FROM ${schema}tasks WHERE tenant_id = $1 AND id = ANY (ARRAY(SELECT n.id FROM numbered n WHERE n.after IS NULL))
-      ), ${append(schema)}
+      ), ${append(schema, 'tasks')}
       ${saved}`,
-    values: changeValues(tenantUid, epoch, changes),
+    values: changeValues(tenantUid, epoch, changes, most),
   }
 }

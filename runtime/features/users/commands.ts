@@ -10,6 +10,7 @@ import type { User, UserEvent } from './user.ts'
 
 const user: Aggregate<User, UserEvent> = {
   name: 'user',
+  quota: 'users',
   load: userById,
   read: readUser,
   evolve,

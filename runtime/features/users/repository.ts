@@ -35,8 +35,8 @@ const TAKEN = (schema: string) => `CASE WHEN c.after IS NOT NULL AND (
       row_number() OVER (PARTITION BY c.after ->> 'email' ORDER BY c.ordinal) > 1
       OR EXISTS (SELECT FROM ${schema}users u WHERE u.tenant_id = $1 AND u.email = c.after ->> 'email' AND u.id <> c.id)) THEN 'email' END`
 
-/** Writes changed users, appends their events, counts and advances the head. Refuses `email` to a second user. */
-export function saveUsers(tenantUid: string, epoch: number, changes: readonly Change<User>[]): Statement {
+/** Writes changed users, appends their events and advances the head. Refuses `email` to a second user. */
+export function saveUsers(tenantUid: string, epoch: number, changes: readonly Change<User>[], most: number | null): Statement {
   return {
     name: 'user.save',
     text: (schema) => `
@@ -48,12 +48,8 @@ export function saveUsers(tenantUid: string, epoch: number, changes: readonly Ch
         ON CONFLICT (tenant_id, id) DO UPDATE SET
           email = excluded.email, display_name = excluded.display_name, version = excluded.version, position = excluded.position,
           updated_at = excluded.updated_at
-      ), counted AS (
-        INSERT INTO ${schema}user_counts AS known (tenant_id, users)
-        SELECT $1, count(*) FILTER (WHERE version = 0) FROM numbered HAVING count(*) > 0
-        ON CONFLICT (tenant_id) DO UPDATE SET users = known.users + excluded.users
-      ), ${append(schema)}
+      ), ${append(schema, 'users')}
       ${saved}`,
-    values: changeValues(tenantUid, epoch, changes),
+    values: changeValues(tenantUid, epoch, changes, most),
   }
 }
