@@ -44,16 +44,53 @@ const limitsSchema = z.strictObject({
   users: z.int().nonnegative().optional(),
 })
 
+/** Settings as their owner wrote them. What the runtime knows is what it should be; a value that is not is left out, and breaks nothing else. */
+const settingsSchema = z.record(z.string(), z.unknown())
+
+/** So many characters of a token are no secret: `tnt_` and eight more. The others hold 208 random bits. */
+export const KEY_PREFIX_LENGTH = 12
+
 const keySchema = z.strictObject({
   name: z.string(),
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
   /** Left out: `DEFAULT_SCOPES`. */
   scopes: z.array(z.enum(SCOPES)).optional(),
+  /** The first characters of the token, by which it is found; left out, or of an older token: by its hash. */
+  prefix: z.string().length(KEY_PREFIX_LENGTH).optional(),
+  /** From this time on the key is refused, by each replica's own clock. */
+  expiresAt: z.iso.datetime().optional(),
+})
+
+/** What tokens may be signed with: with a private key only, so that nobody who can verify one can make one. */
+const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'] as const
+
+const publicKeySchema = z.strictObject({
+  kty: z.enum(['RSA', 'EC', 'OKP']),
+  kid: z.string().exactOptional(),
+  alg: z.enum(ALGORITHMS).exactOptional(),
+  use: z.literal('sig').exactOptional(),
+  crv: z.enum(['P-256', 'P-384', 'P-521', 'Ed25519']).exactOptional(),
+  n: z.string().exactOptional(),
+  e: z.string().exactOptional(),
+  x: z.string().exactOptional(),
+  y: z.string().exactOptional(),
+})
+
+/** Who signs the tenant's bearer tokens; the keys stand here, or at an https address. */
+const issuerSchema = z.strictObject({
+  issuer: z.string().min(1),
+  audiences: z.array(z.string()).min(1),
+  algorithms: z.array(z.enum(ALGORITHMS)).min(1),
+  jwksUri: z.string().startsWith('https://').optional(),
+  jwks: z.strictObject({ keys: z.array(publicKeySchema).min(1) }).optional(),
 })
 
 const routeSchema = z.strictObject({
   id: z.string().min(1).max(40),
   uid,
+  /** For people. */
+  displayName: z.string().optional(),
+  plan: z.string().optional(),
   shard: z.string().min(1),
   isolation: z.enum(['row', 'schema', 'database']),
   database: physicalName,
@@ -68,8 +105,11 @@ const routeSchema = z.strictObject({
   hosts: z.array(z.string().max(253)),
   /** What the tenant may take; left out, or times that are longer than the runtime's own: those hold. */
   limits: limitsSchema.optional(),
+  settings: settingsSchema.optional(),
   /** SHA-256 of each API key's token, in hex; a token has 256 random bits, so that a slow hash would add nothing. */
   keys: z.array(keySchema),
+  /** Left out: the tenant takes no bearer tokens. */
+  jwt: issuerSchema.optional(),
 })
 
 /** The fewest connections that a replica of the runtime can work with: for reads and commands, for relay and projections, for tenants' own databases. */
@@ -100,6 +140,9 @@ const credentialsSchema = z.strictObject({
 
 /** Where one tenant lives and who may speak for it. Every physical name stands here: the runtime derives none. */
 export type Route = z.infer<typeof routeSchema>
+
+/** Who signs a tenant's bearer tokens. */
+export type Issuer = NonNullable<Route['jwt']>
 
 /** How long a tenant's work may keep the database, in milliseconds, and how much it may have there. */
 export type Limits = z.infer<typeof limitsSchema>

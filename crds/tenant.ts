@@ -17,16 +17,43 @@ export type TenantSpec = {
   shardRef?: { name: string }
   placement?: { shardSelector: LabelSelector }
   hosts?: string[]
-  apiKeys?: { name: string; rotateAt?: string }[]
+  apiKeys?: ApiKeySpec[]
+  jwt?: JwtSpec
   suspended: boolean
   /** RFC 3339. */
   subscriptionEndsAt?: string
   limits?: { connections?: number; tasks?: number; users?: number }
+  settings?: Record<string, unknown>
   adopt?: string
   credentials?: { rotateAfter?: string }
   deletionPolicy: DeletionPolicy
   deletionProtection: boolean
 }
+
+/** What a caller may do. */
+export type Scope = 'tasks:read' | 'tasks:write' | 'users:read' | 'users:write' | 'events:read' | 'tenant:admin'
+
+/** An API key that is wanted; times in RFC 3339. */
+export type ApiKeySpec = { name: string; rotateAt?: string; scopes: Scope[]; expiresAt?: string }
+
+/** What a token may be signed with. */
+type Algorithm = 'RS256' | 'RS384' | 'RS512' | 'PS256' | 'PS384' | 'PS512' | 'ES256' | 'ES384' | 'ES512' | 'EdDSA'
+
+/** The public part of a JSON Web Key. */
+type PublicKey = {
+  kty: 'RSA' | 'EC' | 'OKP'
+  kid?: string
+  alg?: Algorithm
+  use?: 'sig'
+  crv?: 'P-256' | 'P-384' | 'P-521' | 'Ed25519'
+  n?: string
+  e?: string
+  x?: string
+  y?: string
+}
+
+/** The tenant's identity provider. */
+export type JwtSpec = { issuer: string; audiences: string[]; algorithms: Algorithm[]; jwksUri?: string; jwks?: { keys: PublicKey[] } }
 
 /** A selector as Kubernetes has it: every label and every expression must hold. */
 export type LabelSelector = {

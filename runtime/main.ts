@@ -11,9 +11,12 @@ import { followEvents } from './events/stream.ts'
 import { audit } from './features/audit/index.ts'
 import type { Feature } from './features/feature.ts'
 import { tasks } from './features/tasks/index.ts'
+import { tenant } from './features/tenant/index.ts'
 import { users } from './features/users/index.ts'
 import { type Api, serveApi } from './http/server.ts'
-import { createFindTenant } from './http/tenant.ts'
+import { createFindTenant } from './identity/find-tenant.ts'
+import { createIsGateway } from './identity/gateway.ts'
+import { createVerifyToken } from './identity/verify.ts'
 import { createLog, type Log } from './log.ts'
 import { serveMetrics } from './metrics.ts'
 import { Projector } from './projections/projector.ts'
@@ -26,7 +29,7 @@ import { describeSettings, readSettings, type Settings, SettingsError } from './
 import { DEFAULT_SESSION } from './shards/endpoint.ts'
 import { createSession, type Session, type Tenant } from './shards/session.ts'
 
-const FEATURES: readonly Feature[] = [tasks, users, audit]
+const FEATURES: readonly Feature[] = [tasks, users, tenant, audit]
 
 const STREAM = { stream: 'TENANTRY', prefix: 'tenantry' }
 
@@ -173,7 +176,12 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
     createAudit(session),
   )
   const health = { accepting, routingLoaded: routing.loaded, shardReachable: () => anyReachable(routing, session) }
-  const findTenant = createFindTenant(routing, settings.baseDomain)
+  const findTenant = createFindTenant({
+    directory: routing,
+    baseDomain: settings.baseDomain,
+    isGateway: createIsGateway(settings.gatewayAddresses),
+    verifyToken: createVerifyToken(log),
+  })
   const { bodyLimit, requestDeadline, accessLog } = settings
   const api = await serveApi(
     { features: FEATURES, commands, queries, findTenant, health, bodyLimit, requestDeadline, accessLog, log },

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { z } from 'zod'
 
 const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount'
@@ -16,6 +17,12 @@ const schema = z.object({
     .regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, 'must be a domain in lower case')
     .default('localhost')
     .describe('<tenant>.<base domain> names a tenant'),
+  TENANTRY_GATEWAY_ADDRESSES: z
+    .string()
+    .transform((text) => text.split(',').map((part) => part.trim()))
+    .refine((networks) => networks.every(isNetwork), 'must be IP addresses or networks such as 10.0.0.0/24, with commas between')
+    .optional()
+    .describe('IP addresses and networks of gateways that may name a tenant without a credential, with commas between'),
   TENANTRY_ROUTING_FOLDER: z.string().min(1).optional().describe('read routing documents from this folder instead of the cluster'),
   TENANTRY_CREDENTIALS_FOLDER: z.string().min(1).optional().describe('with a routing folder: a <shard>.json for each Shard'),
   TENANTRY_KUBERNETES_URL: z.url().optional().describe('the API server; in a pod it is found'),
@@ -59,6 +66,7 @@ export type Settings = {
   port: number
   metricsPort: number
   baseDomain: string
+  gatewayAddresses: readonly string[]
   routing: RoutingSettings
   redisUrl: string | undefined
   natsUrl: string | undefined
@@ -106,6 +114,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     port: values.TENANTRY_PORT,
     metricsPort: values.TENANTRY_METRICS_PORT,
     baseDomain: values.TENANTRY_BASE_DOMAIN,
+    gatewayAddresses: values.TENANTRY_GATEWAY_ADDRESSES ?? [],
     routing,
     redisUrl: values.TENANTRY_REDIS_URL,
     natsUrl: values.TENANTRY_EVENTS === 'on' ? values.TENANTRY_NATS_URL : undefined,
@@ -120,6 +129,12 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     drainDeadline: values.TENANTRY_DRAIN_DEADLINE_MS,
     logLevel: values.TENANTRY_LOG_LEVEL,
   }
+}
+
+function isNetwork(text: string): boolean {
+  const [, address = '', bits = '0'] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(text) ?? []
+  const family = isIP(address)
+  return family !== 0 && Number(bits) <= (family === 4 ? 32 : 128)
 }
 
 function isUnset(value: string | undefined): value is undefined | '' {

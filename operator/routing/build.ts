@@ -1,4 +1,4 @@
-import { type Limits, ROUTING_BUCKETS, type Route } from '../../config/routing.ts'
+import { type Issuer, type Limits, ROUTING_BUCKETS, type Route } from '../../config/routing.ts'
 import type { Isolation } from '../../crds/tenant.ts'
 
 const GOLDEN = (Math.sqrt(5) - 1) / 2
@@ -19,10 +19,12 @@ export type RouteParts = {
   id: string
   uid: string
   home: Home
+  about: Pick<Route, 'displayName' | 'plan' | 'settings'>
   state: Pick<Route, 'state' | 'subscriptionEndsAt'>
   limits: Limits
   hosts: readonly string[]
   keys: Route['keys']
+  jwt?: Issuer | undefined
 }
 
 /** A route, and when its Tenant was created, which says the document it stands in. */
@@ -38,14 +40,16 @@ export function bucketOf(createdAt: string): number {
 }
 
 /** The route of one tenant; the same parts always give an equal route. */
-export function buildRoute({ id, uid, home, state, limits, hosts, keys }: RouteParts): Route {
+export function buildRoute({ id, uid, about, home, state, limits, hosts, keys, jwt }: RouteParts): Route {
   return {
     id,
     uid,
+    ...about,
     ...home,
     ...state,
     limits,
     hosts: [...hosts].sort(),
     keys: keys.toSorted((a, b) => (`${a.name} ${a.sha256}` < `${b.name} ${b.sha256}` ? -1 : 1)),
+    ...(jwt === undefined ? {} : { jwt }),
   }
 }

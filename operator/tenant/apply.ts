@@ -16,6 +16,7 @@ import type { TenantWorld } from './observe.ts'
 import type { Placement } from './placement.ts'
 import type { Failure, KeyStep, TenantPlan } from './plan.ts'
 import { tellEnd, tellRelease } from './removal.ts'
+import { describeTenant, isTooLong, LONGEST_SETTINGS } from './settings.ts'
 import { homeOf, takeSteps, targetOf } from './steps.ts'
 import { routeState, suspensionOf } from './subscription.ts'
 import type { TenantTools } from './target.ts'
@@ -122,8 +123,10 @@ async function guard(tools: TenantTools, world: TenantWorld, signal: AbortSignal
   return after
 }
 
+const TOO_LONG = `spec.settings is longer than ${LONGEST_SETTINGS} characters as JSON, and is left out of the route: shorten it.`
+
 async function publish(
-  { routing }: TenantTools,
+  { routing, recorder }: TenantTools,
   { tenant, takenHosts, now }: TenantWorld,
   home: Home,
   keys: readonly ApiKey[],
@@ -133,12 +136,15 @@ async function publish(
   const route = buildRoute({
     id: tenant.metadata.name,
     uid: dataUid(tenant),
+    about: describeTenant(tenant.spec),
     home,
     state: { ...routeState(tenant.spec, now), ...(closed ? { state: 'suspended' as const } : {}) },
     limits: routeLimits(tenant.spec),
     hosts,
-    keys: routeKeys(keys, now),
+    keys: routeKeys(tenant.spec.apiKeys ?? [], keys, now),
+    jwt: tenant.spec.jwt,
   })
+  if (isTooLong(tenant.spec.settings)) void recorder.record(tenant, 'Warning', 'SettingsTooLong', TOO_LONG)
   await routing.putRoute({ route, createdAt: tenant.metadata.creationTimestamp })
 }
 

@@ -11,6 +11,7 @@ const key = (changes: Partial<ApiKey> = {}): ApiKey => ({
   uid: 'u',
   resourceVersion: '1',
   sha256: 'new',
+  prefix: 'tnt_abcdefgh',
   issuedAt: NOW - 10 * MINUTE,
   previous: undefined,
   ...changes,
@@ -34,9 +35,19 @@ test.each(cases)('TI-05: plans %s', (_, rotateAt, found, step, next) => {
   expect(nextDue([wanted], [found], NOW)).toBe(next)
 })
 
+test('TI-05: a key has its prefix, its rights and its end in the route, and so does the one before; what is not wanted has no entry', () => {
+  const wanted = { name: 'main', scopes: ['tasks:read' as const], expiresAt: '2027-01-01T01:00:00+01:00' }
+  const rights = { scopes: ['tasks:read'], expiresAt: '2027-01-01T00:00:00.000Z' }
+  expect(routeKeys([wanted], [key(previous(MINUTE)), key({ name: 'other' })], NOW)).toEqual([
+    { name: 'main', sha256: 'new', prefix: 'tnt_abcdefgh', ...rights },
+    { name: 'main', sha256: 'old', ...rights },
+  ])
+  expect(routeKeys([wanted], [], NOW)).toEqual([])
+})
+
 test('TI-05: a token that was replaced is in the route for its hour, and not a moment longer', () => {
   const rotated = key({ previous: { sha256: 'old', until: NOW + KEY_OVERLAP_MS } })
-  const hashes = (now: number) => routeKeys([rotated], now).map(({ sha256 }) => sha256)
+  const hashes = (now: number) => routeKeys([{ name: 'main', scopes: ['tasks:read'] }], [rotated], now).map(({ sha256 }) => sha256)
   expect(hashes(NOW)).toEqual(['new', 'old'])
   expect(hashes(NOW + KEY_OVERLAP_MS - 1)).toEqual(['new', 'old'])
   expect(hashes(NOW + KEY_OVERLAP_MS)).toEqual(['new'])

@@ -1,4 +1,4 @@
-import type { TenantSpec } from '../../crds/tenant.ts'
+import type { ApiKeySpec } from '../../crds/tenant.ts'
 import type { ApiKey } from './keys.ts'
 
 /** How long a token stays valid beside the one that has replaced it, in milliseconds. */
@@ -7,7 +7,7 @@ export const KEY_OVERLAP_MS = 3_600_000
 // A key that waits is not resynced: no wait may be longer than the time between two resyncs.
 const LONGEST_WAIT_MS = 600_000
 
-type Wanted = NonNullable<TenantSpec['apiKeys']>[number]
+type Wanted = Pick<ApiKeySpec, 'name' | 'rotateAt'>
 
 /** What a key's age asks for; undefined: nothing now. */
 export function dueStep({ rotateAt }: Wanted, key: ApiKey, now: number): 'rotate' | 'forget' | undefined {

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
-import type { Route } from '../../config/routing.ts'
+import { KEY_PREFIX_LENGTH, type Route } from '../../config/routing.ts'
+import type { ApiKeySpec } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
 import { isStatus } from '../kubernetes/api-error.ts'
 import type { Client } from '../kubernetes/client.ts'
@@ -18,7 +19,7 @@ const PREVIOUS_HASH = 'tenantry.dev/previous-sha256'
 const PREVIOUS_UNTIL = 'tenantry.dev/previous-until'
 
 /**
- * An API key of a Tenant, as its Secret has it. `sha256` is undefined when the Secret holds no token of ours; `previous` is a token that
+ * An API key of a Tenant, as its Secret has it. `sha256` is undefined when the Secret holds no token of ours, `prefix` is what is no secret of it; `previous` is a token that
  * was replaced and is still valid for a while. Times are milliseconds since 1970.
  */
 export type ApiKey = {
@@ -27,12 +28,15 @@ export type ApiKey = {
   uid: string
   resourceVersion: string
   sha256: string | undefined
+  prefix: string | undefined
   issuedAt: number
   previous: { sha256: string; until: number } | undefined
 }
 
 const TOKEN = /^tnt_[A-Za-z0-9_-]{43}$/
 const HASH = /^[0-9a-f]{64}$/
+
+const NO_TOKEN = { sha256: undefined, prefix: undefined }
 
 /** The Secret of a key. */
 export function keySecretName(tenant: string, key: string): string {
@@ -46,8 +50,8 @@ export function readKey({ metadata, data }: Secret, tenantUid: string): ApiKey |
   const token = Buffer.from(data?.token ?? '', 'base64').toString('utf8')
   const { uid, resourceVersion, annotations = {}, creationTimestamp } = metadata
   const issuedAt = Date.parse(annotations[ROTATED_AT] ?? creationTimestamp)
-  const sha256 = TOKEN.test(token) ? hash(token) : undefined
-  return { name, secret: metadata.name, uid, resourceVersion, sha256, issuedAt, previous: previousIn(annotations) }
+  const known = TOKEN.test(token) ? { sha256: hash(token), prefix: token.slice(0, KEY_PREFIX_LENGTH) } : NO_TOKEN
+  return { name, secret: metadata.name, uid, resourceVersion, ...known, issuedAt, previous: previousIn(annotations) }
 }
 
 function previousIn(annotations: Readonly<Record<string, string>>): ApiKey['previous'] {
@@ -56,11 +60,18 @@ function previousIn(annotations: Readonly<Record<string, string>>): ApiKey['prev
   return HASH.test(sha256) && Number.isFinite(until) ? { sha256, until } : undefined
 }
 
-/** The keys as a route has them at a time: beside each its predecessor, as long as that is valid. */
-export function routeKeys(keys: readonly ApiKey[], now: number): Route['keys'] {
-  return keys.flatMap(({ name, sha256, previous }) => {
-    const valid = [sha256, previous !== undefined && previous.until > now ? previous.sha256 : undefined]
-    return valid.flatMap((one) => (one === undefined ? [] : [{ name, sha256: one }]))
+/** The keys as a route has them at a time, those that are wanted: beside each its predecessor, as long as that is valid. */
+export function routeKeys(wanted: readonly ApiKeySpec[], keys: readonly ApiKey[], now: number): Route['keys'] {
+  return wanted.flatMap(({ name, scopes, expiresAt }) => {
+    const key = keys.find((one) => one.name === name)
+    if (key === undefined) return []
+    const rights = { scopes, ...(expiresAt === undefined ? {} : { expiresAt: new Date(expiresAt).toISOString() }) }
+    const { sha256, prefix, previous } = key
+    return [
+      ...(sha256 === undefined || prefix === undefined ? [] : [{ name, sha256, prefix, ...rights }]),
+      // Of a token that was replaced only the hash was kept.
+      ...(previous === undefined || previous.until <= now ? [] : [{ name, sha256: previous.sha256, ...rights }]),
+    ]
   })
 }
 

@@ -62,6 +62,7 @@ const key = (name: string, sha256: string | undefined = 'x') => ({
   uid: 'u',
   resourceVersion: '1',
   sha256,
+  prefix: 'tnt_abcdefgh',
   issuedAt: 0,
   previous: undefined,
 })
@@ -154,7 +155,7 @@ test.each(steps)('plans %s', (_, found, expected, failure) => {
 })
 
 test('plans keys: issues, replaces what lost its token, revokes, also while the Shard does not answer', () => {
-  const apiKeys = [{ name: 'new' }, { name: 'broken' }, { name: 'good' }]
+  const apiKeys = ['new', 'broken', 'good'].map((name) => ({ name, scopes: ['tasks:read' as const] }))
   const plan = planTenant(world(blocked, { spec: { apiKeys } }, [key('old'), { ...key('broken'), sha256: undefined }, key('good')]), latest)
   expect(plan).toMatchObject({
     kind: 'serve',

@@ -1,3 +1,4 @@
+import type { Quota } from '../../config/routing.ts'
 import type { Change } from '../commands/command.ts'
 import type { StoredEvent } from '../projections/projection.ts'
 import type { Row, Statement, Value } from '../shards/statement.ts'
@@ -11,14 +12,14 @@ import { keepAnswers, unlessRepeated } from './requests.ts'
  * must have been locked by the statement before, so that what a refusal goes by stays true until the commit. The version is looked up row by
  * row, since a join might be planned, once and for all, as one that reads the whole table.
  */
-export function number(schema: string, table: string, refusal = 'NULL::text'): string {
+export function number(schema: string, table: Quota, refusal = 'NULL::text'): string {
   return `change AS (
     SELECT *, jsonb_array_length(events) AS count, ${unlessRepeated(schema, refusal)} AS refusal
     FROM jsonb_to_recordset($3::jsonb) AS c (ordinal int, id uuid, version int, rank int, after jsonb, events jsonb, time timestamptz,
                                                command text, caller text, request_id text, record jsonb)
     WHERE coalesce((SELECT t.version FROM ${schema}${table} t WHERE t.tenant_id = $1 AND t.id = c.id), 0) = c.version
   ), head AS (
-    SELECT position, coalesce((counts ->> '${table}')::bigint, (SELECT count(*) FROM ${schema}${table} t WHERE t.tenant_id = $1)) AS total
+    SELECT position, ${rowsOf(schema, table)} AS total
     FROM tenantry.head WHERE tenant = $1 AND epoch = $2
   ), numbered AS (
     SELECT c.id, c.version, c.version + c.count AS next, c.count, c.after, c.events, c.time, c.command, c.caller, c.request_id, c.record,
@@ -29,6 +30,11 @@ export function number(schema: string, table: string, refusal = 'NULL::text'): s
   )`
 }
 
+/** How many rows of a table the tenant $1 has, where its head is read: the head knows, but for what was made before anybody kept the number. */
+export function rowsOf(schema: string, table: Quota): string {
+  return `coalesce((counts ->> '${table}')::bigint, (SELECT count(*) FROM ${schema}${table} t WHERE t.tenant_id = $1))`
+}
+
 // Of the new ones before `c`, by which its rank counts, those that take no room after all: only looked at where room is scarce.
 const NOT_NEW = '(SELECT count(*) FROM change r WHERE r.version = 0 AND r.refusal IS NOT NULL AND r.ordinal < c.ordinal)'
 
@@ -36,7 +42,7 @@ const NOT_NEW = '(SELECT count(*) FROM change r WHERE r.version = 0 AND r.refusa
  * The second half, of the same table: appends the events of `numbered`, the last of each with who has asked for it, keeps answers for
  * retries, and advances the head and its number of rows.
  */
-export function append(schema: string, table: string): string {
+export function append(schema: string, table: Quota): string {
   return `appended AS (
     INSERT INTO ${schema}events (tenant_id, position, id, type, aggregate_id, aggregate_version, data, time, command, caller, request_id)
     SELECT $1, n.position - n.count + e.number, (e.event ->> 'id')::uuid, e.event ->> 'type', n.id, n.version + e.number, e.event -> 'data', n.time,

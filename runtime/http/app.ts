@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import express, { type Express, type NextFunction, type Request, type RequestHandler, type Response } from 'express'
 import { ERRORS, TenantryError } from '../errors.ts'
 import type { Feature } from '../features/feature.ts'
+import type { FindTenant } from '../identity/find-tenant.ts'
 import type { Log } from '../log.ts'
 import type { QueryBus } from '../queries/bus.ts'
 import type { TenantContext } from '../tenancy/context.ts'
@@ -12,7 +13,7 @@ import type { Health } from './health.ts'
 import { requireShallow } from './input.ts'
 import type { Endpoint, Operation } from './openapi/operation.ts'
 import { toProblem, toTenantryError } from './problems.ts'
-import type { FindTenant } from './tenant.ts'
+import { evidenceOf } from './tenant.ts'
 
 /** What the HTTP API is made of. */
 export type AppOptions = {
@@ -34,7 +35,7 @@ export function createApp(options: AppOptions, enter: Enter): Express {
   const app = express()
   app.disable('x-powered-by').disable('etag').enable('case sensitive routing').enable('strict routing').set('query parser', false)
   const authenticate = async (exchange: Exchange): Promise<TenantContext> => {
-    exchange.tenant ??= await options.findTenant(exchange.request, exchange.requestId)
+    exchange.tenant ??= await options.findTenant(evidenceOf(exchange.request), exchange.requestId)
     return exchange.tenant
   }
   const readJson = express.json({ limit: options.bodyLimit, type: () => true, verify: requireReadable })

@@ -16,8 +16,8 @@ const always = (): boolean => true
 const never = (): boolean => false
 const ofTenant = ({ access }: Operation): boolean => access !== 'public'
 const onCommand = ({ isCommand }: Operation): boolean => isCommand
+const scoped = ({ access }: Operation): boolean => access !== 'public' && access !== 'any'
 const onCreation = ({ isCommand, path }: Operation): boolean => isCommand && !path.includes('{')
-const onNamed = ({ path }: Operation): boolean => path.includes('{')
 
 /** Every kind of problem. */
 export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
@@ -29,21 +29,21 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
   },
   'tenant-conflict': {
     title: 'The request names more than one tenant',
-    meaning: 'Key, host name and `X-Tenant-ID` name different tenants. Send only what belongs together.',
-    detail: 'The host name or X-Tenant-ID names another tenant than the API key.',
+    meaning: 'Key, token, host name and `X-Tenant-ID` name different tenants. Send only what belongs together.',
+    detail: 'The API key, the bearer token, the host name and X-Tenant-ID do not all name the same tenant.',
     on: ofTenant,
   },
   unauthenticated: {
-    title: 'A valid API key is needed',
-    meaning: 'No API key, or one that no tenant has. Send it in `X-API-Key`.',
-    detail: 'The API key is not valid.',
+    title: 'A valid API key or bearer token is needed',
+    meaning: 'No credential, or one that is not valid (any more). Send an API key in `X-API-Key` or a token in `Authorization: Bearer`.',
+    detail: 'The API key is not valid, or its time is over.',
     on: ofTenant,
   },
   forbidden: {
     title: 'The credential may not do this',
     meaning: 'The credential may not do this; `detail` and `errors` name the scope that it lacks.',
     detail: 'This needs the scope tasks:write, which the credential does not have.',
-    on: ofTenant,
+    on: scoped,
   },
   'tenant-suspended': {
     title: 'The tenant is suspended',
@@ -55,7 +55,8 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
     title: 'There is no such thing',
     meaning: "There is no such thing for this tenant: another tenant's id looks the same as one that never was.",
     detail: 'There is no such thing, or it is not yours.',
-    on: onNamed,
+    // Also of the whole tenant, where a gateway names one that nobody knows.
+    on: (operation) => ofTenant(operation) || operation.path.includes('{'),
   },
   'method-not-allowed': {
     title: 'This method is not offered here',
@@ -121,6 +122,6 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
 }
 
 /** A problem's `type`: the path of the page that explains it, on whatever host the API is (RFC 9457, 3.1.1), and so the same everywhere. */
-export function problemType(code: ErrorCode): string {
+export function problemType(code: string): string {
   return `/docs/problems/${code}`
 }

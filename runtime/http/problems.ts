@@ -52,7 +52,7 @@ function hints(error: TenantryError): Record<string, string> {
   const headers: Record<string, string> = {}
   if (ERRORS[error.code] === 503 || ERRORS[error.code] === 429)
     headers['retry-after'] = String(Math.max(1, Math.ceil(error.retryAfter ?? 1)))
-  if (error.code === 'unauthenticated') headers['www-authenticate'] = 'ApiKey header="X-API-Key"'
+  if (error.code === 'unauthenticated') headers['www-authenticate'] = 'ApiKey header="X-API-Key", Bearer'
   return headers
 }
 

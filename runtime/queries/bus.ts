@@ -25,18 +25,21 @@ export function createQueryBus(queries: readonly AnyQuery[], read: Read, audit: 
     checkScope(query)
     byName.set(query.name, query)
   }
+  const admit = async (tenant: TenantContext, name: string, scope: Scope): Promise<void> => {
+    try {
+      requireScope(tenant, scope)
+    } catch (error) {
+      await audit.refused(tenant, name, error)
+      throw error
+    }
+    await audit.note(tenant, name, 'done')
+  }
   return {
     ask: async (tenant, name, input, signal) => {
       const query = byName.get(name)
       if (query === undefined) throw new Error(`no query is called ${name}`)
-      const audited = query.scope === ADMINISTRATION
-      try {
-        requireScope(tenant, query.scope)
-      } catch (error) {
-        if (audited) await audit.refused(tenant, name, error)
-        throw error
-      }
-      if (audited) await audit.note(tenant, name, 'done')
+      if (query.scope === ADMINISTRATION) await admit(tenant, name, query.scope)
+      else if (query.scope !== 'any') requireScope(tenant, query.scope)
       return read(tenant, query, input, signal)
     },
   }

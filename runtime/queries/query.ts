@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import type { Scope } from '../../config/routing.ts'
 import type { Row, Statement } from '../shards/statement.ts'
+import type { TenantContext } from '../tenancy/context.ts'
 
 /** What a query answers: bytes that were built in Postgres and are passed through. */
 export type Answer = {
@@ -17,8 +18,8 @@ export type Query<Input> = {
   name: string
   /** What it answers, in a few words for the document. */
   summary: string
-  /** What the caller must be allowed to do. */
-  scope: Scope
+  /** What the caller must be allowed to do; `any`: whatever it is. */
+  scope: Scope | 'any'
   route: { path: string }
   /** Parses path parameters and query string as one object, strictly; values arrive as strings. */
   input: z.ZodType<Input>
@@ -30,5 +31,5 @@ export type Query<Input> = {
   cacheKey: (input: Input) => string | undefined
   statement: (tenantUid: string, input: Input) => Statement
   /** Undefined: there is no such thing, 404. */
-  answer: (rows: readonly Row[], input: Input, tenantUid: string) => Answer | undefined
+  answer: (rows: readonly Row[], input: Input, tenant: Pick<TenantContext, 'uid' | 'route'>) => Answer | undefined
 }

@@ -34,7 +34,7 @@ export function createRead(rows: RowReader, cache: AnswerCache | undefined): Rea
     input: Input,
     signal?: AbortSignal,
   ): Promise<Answer | undefined> => {
-    return query.answer(await rows.read(tenant, query.statement(tenant.uid, input), signal), input, tenant.uid)
+    return query.answer(await rows.read(tenant, query.statement(tenant.uid, input), signal), input, tenant)
   }
   if (cache === undefined) return load
 

@@ -13,7 +13,7 @@ test('a tenant is found by id, uid, host and key', () => {
   expect(table.byId.get('acme')).toBe(route)
   expect(table.byUid.get(route.uid)).toBe(route)
   expect(table.byHost.get('tasks.example')).toBe(route)
-  expect(table.byKey.get(key.sha256)).toMatchObject({ route, name: key.name })
+  expect(table.byKey.get(key.prefix)).toMatchObject([{ route, caller: `key:${key.name}` }])
   expect(table.faults).toEqual([])
 })
 

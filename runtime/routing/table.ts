@@ -1,15 +1,16 @@
-import { type Credentials, DEFAULT_SCOPES, type Route, type RoutingDocument, type Scope, type ShardEndpoint } from '../../config/routing.ts'
+import { type Credentials, DEFAULT_SCOPES, type Route, type RoutingDocument, type ShardEndpoint } from '../../config/routing.ts'
+import type { Principal } from '../tenancy/identify.ts'
 
 /** How to log in to one Shard. The object stays the same one as long as nothing of it changes, so that pools can compare it. */
 export type ShardAccess = ShardEndpoint & { name: string; credentials: Credentials }
 
-/** A key that the table knows: whose it is, what it is called and what it may do. */
-export type KnownKey = { route: Route; name: string; sha256: string; scopes: ReadonlySet<Scope> }
+/** A key that the table knows: the SHA-256 of its token, and when it ends in milliseconds since 1970. */
+export type KnownKey = Principal & { sha256: string; digest: Uint8Array; expiresAt: number }
 
 /** Where every tenant lives, as one value: a request that took a table sees one truth until its end. */
 export type RoutingTable = {
-  /** By the SHA-256 of the token, in hex. */
-  byKey: ReadonlyMap<string, KnownKey>
+  /** By the prefix of the token; those whose prefix is not known by its SHA-256, in hex. */
+  byKey: ReadonlyMap<string, readonly KnownKey[]>
   /** By full host name in lower case, without a trailing dot. */
   byHost: ReadonlyMap<string, Route>
   /** By the tenant's name. */
@@ -35,7 +36,7 @@ export function buildTable(
   credentials: ReadonlyMap<string, Credentials>,
   previous: ReadonlyMap<string, ShardAccess>,
 ): RoutingTable {
-  const byKey = claims<KnownKey>((known) => known.route)
+  const byToken = claims<KnownKey & { prefix: string | undefined }>((known) => known.route)
   const byHost = claims<Route>((route) => route)
   const byId = claims<Route>((route) => route)
   const byUid = claims<Route>((route) => route)
@@ -45,8 +46,7 @@ export function buildTable(
       byUid.add(route.uid, route)
       byId.add(route.id, route)
       for (const host of route.hosts) byHost.add(host.toLowerCase(), route)
-      for (const { name, sha256, scopes } of route.keys)
-        byKey.add(sha256, { route, name, sha256, scopes: new Set(scopes ?? DEFAULT_SCOPES) })
+      for (const key of route.keys) byToken.add(key.sha256, knownKey(route, key))
     }
     for (const [name, endpoint] of Object.entries(document.shards)) {
       const login = credentials.get(name)
@@ -58,9 +58,22 @@ export function buildTable(
     ...byId.doubles.map((id) => `two tenants with the id ${id}`),
     ...byHost.doubles.map((host) => `two tenants with the host ${host}`),
     // A key's hash is told to nobody: it would be enough to find the key's owner in another leak.
-    ...byKey.doubles.map(() => 'two tenants with the same key'),
+    ...byToken.doubles.map(() => 'two tenants with the same key'),
   ]
-  return { byKey: byKey.map, byHost: byHost.map, byId: byId.map, byUid: byUid.map, shards, logins: credentials, faults }
+  const byKey = Map.groupBy(byToken.map.values(), ({ prefix, sha256 }) => prefix ?? sha256)
+  return { byKey, byHost: byHost.map, byId: byId.map, byUid: byUid.map, shards, logins: credentials, faults }
+}
+
+function knownKey(route: Route, { name, sha256, prefix, scopes, expiresAt }: Route['keys'][number]) {
+  return {
+    route,
+    caller: `key:${name}`,
+    scopes: new Set(scopes ?? DEFAULT_SCOPES),
+    sha256,
+    digest: Buffer.from(sha256, 'hex'),
+    prefix,
+    expiresAt: expiresAt === undefined ? Number.POSITIVE_INFINITY : Date.parse(expiresAt),
+  }
 }
 
 /** True when all that it takes to log in for the tenant is known. */

@@ -1,75 +1,81 @@
-import type { Route, Scope } from '../../config/routing.ts'
+import { DEFAULT_SCOPES, type Route, SCOPES, type Scope } from '../../config/routing.ts'
+import { labelOf, type Names, namedBy } from './host.ts'
 
-/** What a request says about whose it is. */
+/** Somebody whose credential was verified. `caller` is a name that stays: `key:<name>`, `jwt:<sub>`, `gateway`. */
+export type Principal = { route: Route; caller: string; scopes: ReadonlySet<Scope> }
+
+/** What a request says about whose it is, its credentials verified. */
 export type Claims = {
-  /** SHA-256 of the API key in hex; undefined: no key was sent. */
-  keyHash: string | undefined
-  /** The `Host` header as sent. */
+  /** Whose the API key is; undefined: none was sent. */
+  key: Principal | undefined
+  /** Whose the bearer token is; undefined: none was sent. */
+  token: Principal | undefined
+  /** The host name as it was sent. */
   host: string | undefined
-  /** `X-Tenant-ID` as sent. */
+  /** `X-Tenant-ID` as it was sent. */
   tenantId: string | undefined
+  /** What a trusted gateway says its caller may do; undefined: the request does not come from one. */
+  gateway: ReadonlySet<Scope> | undefined
 }
 
-/** What identification needs of the routing table. */
-export type Directory = {
-  byKey: ReadonlyMap<string, { route: Route; name: string; sha256: string; scopes: ReadonlySet<Scope> }>
-  byHost: ReadonlyMap<string, Route>
-  byId: ReadonlyMap<string, Route>
-}
-
-/** Whose request it is; all but `no-credential` may be answered otherwise by a newer table. */
+/** Whose request it is; all but `tenant` and `no-credential` may be answered otherwise by a newer table. */
 export type Identity =
-  | { kind: 'tenant'; route: Route; caller: string; scopes: ReadonlySet<Scope> }
+  | ({ kind: 'tenant' } & Principal)
   | { kind: 'no-credential' }
-  | { kind: 'unknown-key' }
-  | { kind: 'unknown-host' }
+  | { kind: 'unknown-tenant' }
   | { kind: 'conflict' }
   | { kind: 'suspended' }
 
 /**
- * Works out the tenant. The key decides; the host name and `X-Tenant-ID` only narrow: one that names another tenant, or a tenant
- * that is not known, is a conflict and opens nothing. Only who has the key is told that a tenant is suspended. `equal` compares two hashes
- * in a time that does not depend on them; `now` is in milliseconds since 1970.
+ * Works out the tenant. A credential decides; the host name and `X-Tenant-ID` only narrow: one that names another tenant, or a tenant
+ * that is not known, is a conflict and opens nothing. With a key and a token both must be the same tenant's, and only what both may do
+ * is allowed. Without a credential only a trusted gateway names its tenant. Only who has got so far is told that a tenant is suspended.
+ * `now` is in milliseconds since 1970.
  */
-export function identify(
-  claims: Claims,
-  directory: Directory,
-  baseDomain: string,
-  equal: (left: string, right: string) => boolean,
-  now: number,
-): Identity {
-  if (claims.keyHash === undefined) return { kind: 'no-credential' }
-  const known = directory.byKey.get(claims.keyHash)
-  if (known === undefined || !equal(known.sha256, claims.keyHash)) return { kind: 'unknown-key' }
-  if (claims.tenantId !== undefined && claims.tenantId !== known.route.id) return { kind: 'conflict' }
-  const named = namedBy(claims.host, directory, baseDomain)
-  if (named !== 'nobody' && named !== known.route) return { kind: named === 'unknown' ? 'unknown-host' : 'conflict' }
-  if (isSuspended(known.route, now)) return { kind: 'suspended' }
-  return { kind: 'tenant', route: known.route, caller: `key:${known.name}`, scopes: known.scopes }
+export function identify(claims: Claims, names: Names, baseDomain: string, now: number): Identity {
+  const principal = principalOf(claims)
+  if (principal === 'conflict') return { kind: 'conflict' }
+  if (principal === undefined && claims.gateway === undefined) return unproven(claims, baseDomain)
+  const named = namedBy(claims.host, names, baseDomain)
+  if (principal === undefined) return byGateway(claims, named, names, now)
+  if (claims.tenantId !== undefined && claims.tenantId !== principal.route.id) return { kind: 'conflict' }
+  if (named !== 'nobody' && named !== principal.route) return { kind: 'conflict' }
+  return admit(principal, now)
+}
+
+/** What a gateway, or a token, may give: words of ours, others mean nothing here. */
+export function parseScopes(words: readonly unknown[]): ReadonlySet<Scope> {
+  return new Set(SCOPES.filter((scope) => words.includes(scope)))
+}
+
+/** What a caller of a gateway may do that says nothing about it. */
+export const GATEWAY_SCOPES: ReadonlySet<Scope> = new Set(DEFAULT_SCOPES)
+
+function principalOf({ key, token }: Claims): Principal | undefined | 'conflict' {
+  if (key === undefined || token === undefined) return key ?? token
+  if (key.route !== token.route) return 'conflict'
+  return { ...token, scopes: new Set(SCOPES.filter((scope) => key.scopes.has(scope) && token.scopes.has(scope))) }
+}
+
+/** Nothing is proven, so nothing is told: what disagrees does so by its words alone, whatever tenants there are. */
+function unproven({ host, tenantId }: Claims, baseDomain: string): Identity {
+  const label = labelOf(host, baseDomain)
+  return { kind: tenantId !== undefined && label !== undefined && label !== tenantId ? 'conflict' : 'no-credential' }
+}
+
+function byGateway({ gateway, tenantId }: Claims, named: ReturnType<typeof namedBy>, names: Names, now: number): Identity {
+  if (gateway === undefined || (tenantId === undefined && named === 'nobody')) return { kind: 'no-credential' }
+  const route = tenantId === undefined ? named : names.byId.get(tenantId)
+  if (typeof route !== 'object' || named === 'unknown') return { kind: 'unknown-tenant' }
+  if (named !== 'nobody' && named !== route) return { kind: 'conflict' }
+  return admit({ route, caller: 'gateway', scopes: gateway }, now)
+}
+
+function admit(principal: Principal, now: number): Identity {
+  return isSuspended(principal.route, now) ? { kind: 'suspended' } : { kind: 'tenant', ...principal }
 }
 
 /** The end that stands in the route holds by this replica's own clock, whether or not the operator has said so since. */
 function isSuspended({ state, subscriptionEndsAt }: Route, now: number): boolean {
   return state === 'suspended' || (subscriptionEndsAt !== undefined && Date.parse(subscriptionEndsAt) <= now)
-}
-
-/**
- * Whom a host name names. A name under the base domain always means a tenant: exactly one label, `<tenant>.<base domain>`. Any
- * other name means one only when a tenant lists it: the address of a load balancer names nobody.
- */
-function namedBy(host: string | undefined, directory: Directory, baseDomain: string): Route | 'nobody' | 'unknown' {
-  if (host === undefined) return 'nobody'
-  const name = normalizeHost(host)
-  const listed = directory.byHost.get(name)
-  if (!name.endsWith(`.${baseDomain}`)) return listed ?? 'nobody'
-  // Before what is listed: no tenant takes another's own name away by listing it.
-  return directory.byId.get(name.slice(0, -baseDomain.length - 1)) ?? listed ?? 'unknown'
-}
-
-/** A `Host` header as a name: lower case, without port and trailing dot. */
-function normalizeHost(host: string): string {
-  const lower = host.toLowerCase()
-  const colon = lower.startsWith('[') ? -1 : lower.lastIndexOf(':')
-  const name = colon === -1 ? lower : lower.slice(0, colon)
-  return name.endsWith('.') ? name.slice(0, -1) : name
 }

@@ -10,7 +10,7 @@ export function requireScope({ scopes }: Pick<TenantContext, 'scopes'>, scope: S
   })
 }
 
-/** Throws when what a bus is given names no scope: it would be open to every caller. */
-export function checkScope({ name, scope }: { name: string; scope: Scope }): void {
-  if (!SCOPES.includes(scope)) throw new Error(`${name} names no scope that it needs`)
+/** Throws when what a bus is given names no scope, and does not say that it needs none: it would be open to every caller by mistake. */
+export function checkScope({ name, scope }: { name: string; scope: Scope | 'any' }): void {
+  if (scope !== 'any' && !SCOPES.includes(scope)) throw new Error(`${name} names no scope that it needs`)
 }

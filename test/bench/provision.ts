@@ -8,6 +8,7 @@ import { physicalNames, shardNames } from '../../operator/postgres/names.ts'
 import { buildRoute, type Home } from '../../operator/routing/build.ts'
 import type { Tenant } from '../../operator/tenant/home.ts'
 import { routeLimits } from '../../operator/tenant/limits.ts'
+import { describeTenant } from '../../operator/tenant/settings.ts'
 import { tenantStatus } from '../../operator/tenant/status.ts'
 import { type Ddl, openDdl } from './ddl.ts'
 import type { Bench, Rounds } from './figures.ts'
@@ -115,6 +116,7 @@ function routeTo({ metadata: { name, uid }, spec }: Tenant, home: Home): Route {
   return buildRoute({
     id: name,
     uid,
+    about: describeTenant(spec),
     home,
     state: { state: 'active' },
     limits: routeLimits(spec),

@@ -44,7 +44,7 @@ export function createTenant(client: Client, namespace: string, name: string, is
     plan: 'free' as const,
     isolation,
     shardRef: { name: 'shard-a' },
-    apiKeys: [{ name: 'main' }],
+    apiKeys: [{ name: 'main', scopes: ['tasks:read' as const, 'tasks:write' as const] }],
     deletionPolicy: 'Delete' as const,
     suspended: false,
     deletionProtection: false,

@@ -47,3 +47,12 @@ export async function installWidgets(): Promise<void> {
   // Established is said before the kind is served: the first call waits for it.
   await kubectl(['get', definition.metadata.name, '--all-namespaces'])
 }
+
+/** What the API server says of an object, without keeping it: `accepted`, or its complaint. */
+export function judge(namespace: string, manifest: object): Promise<string> {
+  const judged = kubectl(['create', '--dry-run=server', '-n', namespace, '-f', '-'], JSON.stringify(manifest))
+  return judged.then(
+    () => 'accepted',
+    (error: Error) => error.message,
+  )
+}

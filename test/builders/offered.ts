@@ -25,7 +25,7 @@ export type Offered = {
   method: string
   /** With names in braces. */
   template: string
-  /** What the caller must be allowed to do; undefined: no credential is needed. */
+  /** What the caller must be allowed to do, `any`: whatever it is; undefined: no credential is needed. */
   scope: string | undefined
   /** A body that it accepts; undefined: it takes none. */
   body: Record<string, unknown> | undefined
@@ -47,7 +47,7 @@ function offered(template: string, method: string, { operationId, security, para
     id: operationId,
     method: method.toUpperCase(),
     template,
-    scope: Object.values(security[0] ?? {})[0]?.[0],
+    scope: security[0] && (Object.values(security[0])[0]?.[0] ?? 'any'),
     body: schema === undefined ? undefined : Object(exampleOf(schema)),
     query: Object.fromEntries(inQuery.map((parameter) => [parameter.name, String(exampleOf(parameter.schema))])),
   }

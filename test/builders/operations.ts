@@ -35,8 +35,8 @@ export async function createSubject(ground: Ground, isolation: Isolation, { dele
     isolation,
     deletionPolicy,
     apiKeys: [
-      { name: 'main', scopes: [] },
-      { name: 'old', scopes: [] },
+      { name: 'main', scopes: ['tasks:read' as const] },
+      { name: 'old', scopes: ['tasks:read' as const] },
     ],
     shardRef: { name: 'shard-a' },
     suspended: false,

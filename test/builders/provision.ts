@@ -66,7 +66,7 @@ export class Provisioner {
     return {
       id,
       uid,
-      route: buildRoute({ id, uid, home, state: { state: 'active' }, limits: TIMES, hosts: [], keys: [] }),
+      route: buildRoute({ id, uid, about: {}, home, state: { state: 'active' }, limits: TIMES, hosts: [], keys: [] }),
       caller: 'key:test',
       scopes: new Set(SCOPES),
       requestId: 'test',

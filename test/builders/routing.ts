@@ -1,5 +1,5 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
-import { type Route, type RoutingDocument, SCOPES } from '../../config/routing.ts'
+import { KEY_PREFIX_LENGTH, type Route, type RoutingDocument, SCOPES } from '../../config/routing.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
 
 /** A route that is complete and valid; what a test is about is set in `changes`. */
@@ -30,9 +30,9 @@ export function buildContext(changes: Partial<TenantContext> = {}): TenantContex
 }
 
 /** A new API key: the token for a client, and what the routing config keeps of it. */
-export function buildKey(name = 'web'): { token: string; key: Route['keys'][number] } {
-  const token = randomBytes(32).toString('base64url')
-  return { token, key: { name, sha256: createHash('sha256').update(token).digest('hex') } }
+export function buildKey(name = 'web'): { token: string; key: Route['keys'][number] & { prefix: string } } {
+  const token = `tnt_${randomBytes(32).toString('base64url')}`
+  return { token, key: { name, sha256: createHash('sha256').update(token).digest('hex'), prefix: token.slice(0, KEY_PREFIX_LENGTH) } }
 }
 
 /** A routing document with these tenants. */

@@ -52,7 +52,7 @@ export async function ask(session: Session, tenant: TenantContext, name: string,
   const query = FEATURES.flatMap(({ queries }) => queries).find((one) => one.name === name)
   if (query === undefined) throw new Error(`no query ${name}`)
   const input: unknown = query.input.parse(raw)
-  return query.answer(await session.read(tenant, query.statement(tenant.uid, input)), input, tenant.uid)
+  return query.answer(await session.read(tenant, query.statement(tenant.uid, input)), input, tenant)
 }
 
 /** A stream and a prefix that no other test has. */

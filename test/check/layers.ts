@@ -15,7 +15,19 @@ export type Layer = {
   because: string
 }
 
-const MECHANISMS = ['http', 'tenancy', 'routing', 'shards', 'commands', 'events', 'projections', 'queries', 'cache', 'resilience']
+const MECHANISMS = [
+  'http',
+  'tenancy',
+  'identity',
+  'routing',
+  'shards',
+  'commands',
+  'events',
+  'projections',
+  'queries',
+  'cache',
+  'resilience',
+]
 
 export const LAYERS: readonly Layer[] = [
   {
@@ -71,8 +83,9 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   cockatiel: ['runtime/resilience/**', 'operator/loop/**', 'operator/kubernetes/**'],
   commander: ['config/local/**', '*/main.ts'],
   express: ['runtime/http/**'],
+  jose: ['runtime/identity/**'],
   ioredis: ['runtime/cache/**'],
-  'lru-cache': ['runtime/cache/**', 'runtime/shards/**', 'operator/tenant/**'],
+  'lru-cache': ['runtime/cache/**', 'runtime/identity/**', 'runtime/shards/**', 'operator/tenant/**'],
   pg: ['operator/postgres/**', 'runtime/shards/**', 'config/local/**'],
   pino: ['*/log.ts'],
   'prom-client': ['*/metrics.ts'],

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { parse } from 'yaml'
-import { createNamespace, kubectl } from '../builders/cluster.ts'
+import { createNamespace, judge, kubectl } from '../builders/cluster.ts'
 import { installCrds } from '../builders/operator.ts'
 import { shardManifest, shardSpec } from '../builders/shard.ts'
 import { tenantManifest } from '../builders/tenant.ts'
@@ -13,15 +13,6 @@ beforeAll(async () => {
   await installCrds()
   namespace = await createNamespace()
 })
-
-/** What the API server says of an object, without keeping it. */
-function judge(manifest: object): Promise<string> {
-  const judged = kubectl(['create', '--dry-run=server', '-n', namespace, '-f', '-'], JSON.stringify(manifest))
-  return judged.then(
-    () => 'accepted',
-    (error: Error) => error.message,
-  )
-}
 
 const tenant = (spec: object) => tenantManifest('acme', spec)
 const named = (name: string) => tenantManifest(name)
@@ -92,6 +83,13 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
     tenant({ limits: { tasks: -1 } }),
     /spec.limits.tasks in body should be greater than or equal to 0/,
   ],
+  ['settings', tenant({ settings: { theme: { dark: true } } }), tenant({ settings: 'dark' }), /must be of type object/],
+  [
+    'settings, not too many',
+    tenant({ settings: { one: 1 } }),
+    tenant({ settings: Object.fromEntries(Array.from({ length: 65 }, (_, index) => [`s${index}`, index])) }),
+    /must have at most 64 (items|properties)/,
+  ],
   ['deletionProtection', tenant({ deletionProtection: true }), tenant({ deletionProtection: 1 }), /must be of type boolean/],
   [
     'adopt',
@@ -154,8 +152,8 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
 test.each(cases)(
   'K8-05: %s: accepts what is right, says what to write instead of what is not',
   async (_, accepted, rejected, complaint) => {
-    expect(await judge(accepted)).toBe('accepted')
-    expect(await judge(rejected)).toMatch(complaint)
+    expect(await judge(namespace, accepted)).toBe('accepted')
+    expect(await judge(namespace, rejected)).toMatch(complaint)
   },
 )
 

@@ -17,7 +17,7 @@ const LIMITS = { statementMs: 900, lockMs: 300, idleInTransactionMs: 5_000 }
 let world: World
 let runtime: RunningRuntime
 let contract: Contract
-let tenants: Record<'acme' | 'powerless' | 'suspended' | 'away' | 'broken' | 'locked', RoutedTenant>
+let tenants: Record<'acme' | 'full' | 'powerless' | 'suspended' | 'away' | 'broken' | 'locked', RoutedTenant>
 
 let superuser: Client
 
@@ -27,6 +27,7 @@ beforeAll(async () => {
   await routeToNowhere('shard-b')
   tenants = {
     acme: await world.addTenant('acme'),
+    full: await world.addTenant('full', { limits: { ...LIMITS, tasks: 0, users: 0 } }),
     powerless: await world.addTenant('powerless', {}, []),
     suspended: await world.addTenant('suspended', { state: 'suspended' }),
     away: await world.addTenant('away', { shard: 'shard-b' }),
@@ -36,7 +37,7 @@ beforeAll(async () => {
   await onTables(tenants.broken, (table) => `ALTER TABLE ${table} RENAME COLUMN tenant_id TO gone`)
   await superuser.query('BEGIN')
   await onTables(tenants.locked, (table) => `LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`)
-  runtime = await startRuntime(world, { TENANTRY_BODY_LIMIT_BYTES: '20000' })
+  runtime = await startRuntime(world, { TENANTRY_BODY_LIMIT_BYTES: '20000', TENANTRY_GATEWAY_ADDRESSES: '127.0.0.1' })
   const known = contractOf(runtime.url)
   if (known === undefined) throw new Error('the runtime has no document')
   contract = known
@@ -87,9 +88,11 @@ const RECIPES: Record<string, (operation: Offered) => Promise<Response>> = {
   '401 unauthenticated': (operation) => call(operation, { as: null }),
   '403 forbidden': (operation) => call(operation, { as: tenants.powerless }),
   '403 tenant-suspended': (operation) => call(operation, { as: tenants.suspended }),
-  '404 not-found': (operation) => call(operation),
+  '404 not-found': (operation) =>
+    operation.template.includes('{') ? call(operation) : call(operation, { as: null, headers: { 'x-tenant-id': 'nobody' } }),
   '413 payload-too-large': (operation) => call(operation, { body: OVERSIZE }),
   '415 unsupported-media-type': (operation) => call(operation, { body: 'x', headers: { 'content-type': 'text/plain' } }),
+  '429 quota-exceeded': (operation) => call(operation, { as: tenants.full }),
   '431 invalid-request': (operation) => call(operation, { headers: { 'x-large': 'x'.repeat(20_000) } }),
   '500 internal': (operation) => call(operation, { as: tenants.broken }),
   '503 shard-unavailable': (operation) => call(operation, { as: tenants.away }),

@@ -104,6 +104,21 @@ test('OP-16, PG-14: limits that were changed by hand are put back; a pass that f
   expect(await written(role)).toEqual(begun)
 })
 
+test('name, plan and settings travel in the route; settings that are too long are left out and told of, and the tenant is served on', async () => {
+  await apply({ plan: 'basic', displayName: 'Acme', settings: { theme: { dark: true } } })
+  const about = async () => {
+    const { displayName, plan, settings } = (await routeOf('schema')) ?? {}
+    return { displayName, plan, settings }
+  }
+  await vi.waitFor(
+    async () => expect(await about()).toEqual({ displayName: 'Acme', plan: 'basic', settings: { theme: { dark: true } } }),
+    PATIENCE,
+  )
+  await apply({ plan: 'free', displayName: 'Acme', settings: { long: 'x'.repeat(5_000) } })
+  await vi.waitFor(async () => expect(await about()).toEqual({ displayName: 'Acme', plan: 'free', settings: undefined }), PATIENCE)
+  await vi.waitFor(async () => expect(JSON.stringify(await get('events'))).toContain('SettingsTooLong'), PATIENCE)
+})
+
 /** The transaction that last set something for the role. */
 const written = async (role: string) =>
   (await admin.query('SELECT xmin::text FROM pg_db_role_setting WHERE setrole = (SELECT oid FROM pg_roles WHERE rolname = $1)', [role]))

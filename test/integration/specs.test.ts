@@ -91,7 +91,14 @@ const tenants = fieldsOf(
     isolation: fc.constantFrom('row', 'schema', 'Row', 'server', ''),
     shardRef: fc.record({ name: word }),
     hosts: fc.array(fc.oneof(word, fc.domain()), { maxLength: 34 }),
-    apiKeys: fc.array(fc.record({ name: word }, { noNullPrototype: true }), { maxLength: 34 }),
+    apiKeys: fc.array(
+      fc.record(
+        { name: word, expiresAt: word, scopes: fc.array(fc.constantFrom('tasks:read', 'x')) },
+        { requiredKeys: ['name'], noNullPrototype: true },
+      ),
+      { maxLength: 34 },
+    ),
+    jwt: fc.record({ issuer: word, audiences: fc.array(word), jwksUri: fc.oneof(word, fc.webUrl({ validSchemes: ['http', 'https'] })) }),
     suspended: fc.boolean(),
     subscriptionEndsAt: fc.oneof(
       word,

@@ -163,6 +163,18 @@ test('keys come and go with the spec; a Secret of somebody else is neither read 
   await ready('tenant', 'keys')
 })
 
+test('TI-04, TI-05: what a key may do, when it ends, and who signs tokens is published with the route', async () => {
+  const jwt = { issuer: 'https://id.example/', audiences: ['tasks'], jwksUri: 'https://id.example/jwks' }
+  const uid = await create('signed', { jwt, apiKeys: [{ name: 'main', scopes: ['tasks:read'], expiresAt: '2099-01-01T01:00:00+01:00' }] })
+  const prefix = (await token('signed', 'main')).slice(0, 12)
+  expect(await routeOf(uid)).toMatchObject({
+    keys: [{ name: 'main', prefix, scopes: ['tasks:read'], expiresAt: '2099-01-01T00:00:00.000Z' }],
+    jwt: { ...jwt, algorithms: ['RS256', 'ES256', 'EdDSA'] },
+  })
+  await applyAll(namespace, [tenantManifest('signed', {})])
+  await vi.waitFor(async () => expect((await routeOf(uid))?.jwt).toBeUndefined(), PATIENCE)
+})
+
 test('TI-05: a token is replaced at its time; both are valid for an hour, and only hashes travel', async () => {
   const uid = await create('turns')
   const hash = (text: string) => createHash('sha256').update(text).digest('hex')
@@ -222,7 +234,7 @@ test('OP-16: what is changed by hand is put right: a key Secret, a routing docum
     const sha256 = createHash('sha256')
       .update(await token('drift', 'main'))
       .digest('hex')
-    expect((await routeOf(uid))?.keys).toEqual([{ name: 'main', sha256 }])
+    expect((await routeOf(uid))?.keys).toMatchObject([{ name: 'main', sha256 }])
     const { rows } = await admin.query('SELECT pg_has_role($1, $2, $3) AS may', [
       `${database}_runtime`,
       `t_${uid.replaceAll('-', '')}`,

@@ -26,8 +26,8 @@ export const ListAudit: Query<Filter> = {
   output: shownAudit,
   versioned: false,
   cacheKey: () => undefined,
-  statement: listAudit,
-  answer: (rows, filter, tenantUid) => pageAnswer(rows, auditList(tenantUid, filter)),
+  statement: ({ uid }, filter) => listAudit(uid, filter),
+  answer: (rows, filter, { uid }) => pageAnswer(rows, auditList(uid, filter)),
 }
 
 const NEWEST = [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER] as const

@@ -42,7 +42,7 @@ export const ListTasks: Query<z.infer<typeof listInput>> = {
   versioned: false,
   cacheKey: () => undefined,
   statement: listTasks,
-  answer: (rows, input, tenantUid) => pageAnswer(rows, taskList(tenantUid, input)),
+  answer: (rows, input, { uid }) => pageAnswer(rows, taskList(uid, input)),
 }
 
 /** How many tasks there are of each kind, as of the projection's checkpoint. */

@@ -39,5 +39,5 @@ export const ListUsers: Query<z.infer<typeof listInput>> = {
     text: (schema) => pageOf(USER_COLUMNS, `${schema}users WHERE tenant_id = $1${cursor === undefined ? '' : ' AND id < $3::uuid'}`),
     values: [tenantUid, limit, ...(cursor === undefined ? [] : [idBehind(userList(tenantUid), cursor)])],
   }),
-  answer: (rows, _, tenantUid) => pageAnswer(rows, userList(tenantUid)),
+  answer: (rows, _, { uid }) => pageAnswer(rows, userList(uid)),
 }

@@ -3,6 +3,9 @@ import { type Operation, pathParameters } from './operation.ts'
 import { problemExamples, responsesOf } from './responses.ts'
 import { componentSchemas, inputSchema, type JsonSchema } from './schemas.ts'
 
+/** An OpenAPI 3.1 document, as it is made here. */
+export type OpenApiDocument = ReturnType<typeof describe>
+
 type Parameter = { name: string; in: 'path' | 'query' | 'header'; required?: boolean; description?: string; schema: JsonSchema }
 
 /** The OpenAPI 3.1 document of these operations: parameters, bodies and answers come of the very schemas that parse and are answered. */
@@ -35,6 +38,12 @@ const SECURITY = {
     name: 'X-API-Key',
     description: "A key out of the Tenant's spec.apiKeys; its Secret holds the token.",
   },
+  bearer: {
+    type: 'http',
+    scheme: 'bearer',
+    bearerFormat: 'JWT',
+    description: "A token of the tenant's own identity provider, the Tenant's spec.jwt; its claim tenant_id is the tenant's name.",
+  },
 } as const
 
 const TENANT_ID = {
@@ -64,11 +73,16 @@ function describeOperation(operation: Operation) {
     operationId: operation.id,
     summary: operation.summary,
     tags: [operation.tag],
-    security: operation.access === 'public' ? [] : Object.keys(SECURITY).map((scheme) => ({ [scheme]: [operation.access] })),
+    security: securityOf(operation),
     parameters: [...parameters, ...(operation.access !== 'public' ? [{ $ref: '#/components/parameters/TenantId' }] : [])],
     ...(operation.isCommand && others.length > 0 ? { requestBody: bodyOf(input, others) } : {}),
     responses: responsesOf(operation),
   }
+}
+
+function securityOf({ access }: Operation): Record<string, string[]>[] {
+  if (access === 'public') return []
+  return Object.keys(SECURITY).map((scheme) => ({ [scheme]: access === 'any' ? [] : [access] }))
 }
 
 type Input = ReturnType<typeof inputSchema>
@@ -82,7 +96,7 @@ function bodyOf(input: Input, names: readonly string[]) {
   const { properties, required, description: _, ...rest } = input
   const schema = {
     ...rest,
-    properties: Object.fromEntries(names.map((name) => [name, properties[name]])),
+    properties: Object.fromEntries(Object.entries(properties).filter(([name]) => names.includes(name))),
     required: required.filter((name) => names.includes(name)),
   }
   return { required: schema.required.length > 0, content: { 'application/json': { schema } } }

@@ -22,8 +22,8 @@ export type Operation = {
   path: string
   summary: string
   tag: string
-  /** What the caller must be allowed to do; `public`: no credential is needed. */
-  access: Scope | 'public'
+  /** What the caller must be allowed to do; `any`: whatever it is; `public`: no credential is needed. */
+  access: Scope | 'any' | 'public'
   /** Parses path parameters and query string, or for commands path parameters and body, as one object. */
   input: z.ZodType
   /** Changes something: takes a body and conditions. */

@@ -60,7 +60,7 @@ function addRefusal(responses: Record<string, Response>, { name, code, status }:
   const known = content?.['application/problem+json']
   responses[status] = {
     description,
-    ...(status === 503 ? { headers: { 'Retry-After': HEADERS.retryAfter } } : headers === undefined ? {} : { headers }),
+    ...(status === 503 || status === 429 ? { headers: { 'Retry-After': HEADERS.retryAfter } } : headers === undefined ? {} : { headers }),
     content: {
       ...content,
       'application/problem+json': {
