@@ -165,6 +165,7 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
   const commands = createCommandBus({
     session,
     commands: FEATURES.flatMap((feature) => feature.commands),
+    references: FEATURES.flatMap((feature) => feature.references ?? []),
     onCommit: ({ uid }, events) => {
       for (const event of events) cache?.raise(uid, staleKeys(event), event.position)
       wake(uid)

@@ -5,6 +5,7 @@ import { checkScope, requireScope } from '../tenancy/scopes.ts'
 import type { AnyCommand, CommandOptions, OnCommit, Outcome } from './command.ts'
 import { createHandler } from './handle.ts'
 import { onlyOnce } from './idempotency.ts'
+import type { AnyReference } from './reference.ts'
 
 export type CommandBus = {
   /** Carries out the command of that name. `input` is what the command's schema has parsed. Throws TenantryError, `forbidden` where the caller lacks its scope. */
@@ -14,12 +15,14 @@ export type CommandBus = {
 export type CommandBusOptions = {
   session: Session
   commands: readonly AnyCommand[]
+  /** What refers to what; left out: nothing does. */
+  references?: readonly AnyReference[]
   /** Told of each commit before the caller is answered. */
   onCommit: OnCommit
 }
 
 /** One handler for each command, exactly one: throws when two have the same name, one names no scope, or one is asked for that is not there. */
-export function createCommandBus({ session, commands, onCommit }: CommandBusOptions): CommandBus {
+export function createCommandBus({ session, commands, references = [], onCommit }: CommandBusOptions): CommandBus {
   const byName = new Map<string, AnyCommand>()
   for (const command of commands) {
     if (byName.has(command.name)) throw new Error(`two handlers for command ${command.name}`)
@@ -27,7 +30,7 @@ export function createCommandBus({ session, commands, onCommit }: CommandBusOpti
     byName.set(command.name, command)
   }
   const audit = createAudit(session)
-  const handle = onlyOnce(session, createHandler(session, onCommit))
+  const handle = onlyOnce(session, createHandler(session, references, onCommit))
   return {
     execute: async (tenant, name, input, options) => {
       const command = byName.get(name)

@@ -49,13 +49,12 @@ export type Change<State> = {
   after: State | null
   events: readonly (Pick<NewEvent, 'type' | 'data'> & { id: string })[]
   time: string
-  /** What was asked, by whom, in which request: the audit log. */
-  command: string
-  caller: string
-  requestId: string
-  /** Under which key the answer is to be kept for retries, and what it is. */
-  record?: AnswerRecord & { body: string | null }
+  /** Left out: it goes along with another change, which tells. */
+  asked?: Asked
 }
+
+/** What was asked, by whom, in which request: the audit log's line. `record`: under which key the answer is kept for retries, and what it is. */
+export type Asked = { command: string; caller: string; requestId: string; record?: AnswerRecord & { body: string | null } }
 
 /** The key of a caller's retries, and what tells whether it is the same request. */
 export type AnswerRecord = { key: string; fingerprint: string }

@@ -8,9 +8,9 @@ const REMEMBERED = "interval '24 hours'"
 
 /** An SQL expression over a change `c`: `repeated`, or what `refusal` says. Under the head's lock, so that of two replicas one is told so. */
 export function unlessRepeated(schema: string, refusal: string): string {
-  return `CASE WHEN c.record IS NOT NULL AND EXISTS (
+  return `CASE WHEN c.asked ? 'record' AND EXISTS (
       SELECT FROM ${schema}idempotency i
-      WHERE i.tenant_id = $1 AND i.caller = c.caller AND i.key = c.record ->> 'key' AND i.time > c.time - ${REMEMBERED}) THEN '${REPEATED}'
+      WHERE i.tenant_id = $1 AND i.caller = c.asked ->> 'caller' AND i.key = c.asked #>> '{record,key}' AND i.time > c.time - ${REMEMBERED}) THEN '${REPEATED}'
     ELSE ${refusal} END`
 }
 
@@ -18,8 +18,9 @@ export function unlessRepeated(schema: string, refusal: string): string {
 export function keepAnswers(schema: string): string {
   return `kept AS (
     INSERT INTO ${schema}idempotency AS known (tenant_id, caller, key, fingerprint, aggregate_id, version, position, body, time)
-    SELECT $1, n.caller, n.record ->> 'key', n.record ->> 'fingerprint', n.id, n.next, n.position, n.record ->> 'body', n.time
-    FROM numbered n WHERE n.record IS NOT NULL
+    SELECT $1, n.asked ->> 'caller', r.key, r.fingerprint, n.id, n.next, n.position, r.body, n.time
+    FROM numbered n CROSS JOIN jsonb_to_record(n.asked -> 'record') AS r (key text, fingerprint text, body text)
+    WHERE n.asked ? 'record'
     ON CONFLICT (tenant_id, caller, key) DO UPDATE SET fingerprint = excluded.fingerprint, aggregate_id = excluded.aggregate_id,
       version = excluded.version, position = excluded.position, body = excluded.body, time = excluded.time
   )`

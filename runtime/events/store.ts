@@ -15,14 +15,13 @@ import { keepAnswers, unlessRepeated } from './requests.ts'
 export function number(schema: string, table: Quota, refusal = 'NULL::text'): string {
   return `change AS (
     SELECT *, jsonb_array_length(events) AS count, ${unlessRepeated(schema, refusal)} AS refusal
-    FROM jsonb_to_recordset($3::jsonb) AS c (ordinal int, id uuid, version int, rank int, after jsonb, events jsonb, time timestamptz,
-                                               command text, caller text, request_id text, record jsonb)
+    FROM jsonb_to_recordset($3::jsonb) AS c (ordinal int, id uuid, version int, rank int, after jsonb, events jsonb, time timestamptz, asked jsonb)
     WHERE coalesce((SELECT t.version FROM ${schema}${table} t WHERE t.tenant_id = $1 AND t.id = c.id), 0) = c.version
   ), head AS (
     SELECT position, ${rowsOf(schema, table)} AS total
     FROM tenantry.head WHERE tenant = $1 AND epoch = $2
   ), numbered AS (
-    SELECT c.id, c.version, c.version + c.count AS next, c.count, c.after, c.events, c.time, c.command, c.caller, c.request_id, c.record,
+    SELECT c.id, c.version, c.version + c.count AS next, c.count, c.after, c.events, c.time, c.asked,
            h.position + (sum(c.count) OVER (ORDER BY c.ordinal))::bigint AS position
     FROM change c
     JOIN head h ON c.version > 0 OR $4::bigint IS NULL OR h.total + c.rank <= $4::bigint OR h.total + c.rank - ${NOT_NEW} <= $4::bigint
@@ -46,9 +45,9 @@ export function append(schema: string, table: Quota): string {
   return `appended AS (
     INSERT INTO ${schema}events (tenant_id, position, id, type, aggregate_id, aggregate_version, data, time, command, caller, request_id)
     SELECT $1, n.position - n.count + e.number, (e.event ->> 'id')::uuid, e.event ->> 'type', n.id, n.version + e.number, e.event -> 'data', n.time,
-           asked.command, asked.caller, asked.request_id
+           last.asked ->> 'command', last.asked ->> 'caller', last.asked ->> 'requestId'
     FROM numbered n CROSS JOIN jsonb_array_elements(n.events) WITH ORDINALITY AS e (event, number)
-    LEFT JOIN LATERAL (SELECT n.command, n.caller, n.request_id WHERE e.number = n.count) asked ON true
+    LEFT JOIN LATERAL (SELECT n.asked WHERE e.number = n.count) last ON true
   ), ${keepAnswers(schema)}, reached AS (
     SELECT max(position) AS position,
            (SELECT total FROM head) + count(*) FILTER (WHERE version = 0) - count(*) FILTER (WHERE after IS NULL) AS total
@@ -68,9 +67,7 @@ export const saved = `SELECT id, next AS version, position, NULL AS refusal, NUL
 /** The parameters that `number` and `append` work with; `most`: how many rows the tenant may have, null: any number. */
 export function changeValues(tenantUid: string, epoch: number, changes: readonly Change<unknown>[], most: number | null): Value[] {
   let rank = 0
-  const ranked = changes.map(({ requestId, ...change }, ordinal) => {
-    return { ordinal, rank: change.version === 0 ? ++rank : 0, request_id: requestId, ...change }
-  })
+  const ranked = changes.map((change, ordinal) => ({ ordinal, rank: change.version === 0 ? ++rank : 0, ...change }))
   return [tenantUid, epoch, JSON.stringify(ranked), most]
 }
 

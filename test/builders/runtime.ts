@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { type CommandBus, createCommandBus } from '../../runtime/commands/bus.ts'
-import type { CommandOptions, Outcome } from '../../runtime/commands/command.ts'
+import type { CommandOptions, OnCommit, Outcome } from '../../runtime/commands/command.ts'
 import { audit } from '../../runtime/features/audit/index.ts'
 import { tasks } from '../../runtime/features/tasks/index.ts'
 import { users } from '../../runtime/features/users/index.ts'
@@ -29,8 +29,13 @@ export function sessionOn(database: TestDatabase, settings: Partial<SessionSetti
 const FEATURES = [tasks, users, audit]
 
 /** The command bus with every feature's commands. */
-export function busOn(session: Session, onCommit: (tenant: TenantContext) => void = () => undefined): CommandBus {
-  return createCommandBus({ session, commands: FEATURES.flatMap(({ commands }) => commands), onCommit })
+export function busOn(session: Session, onCommit: OnCommit = () => undefined): CommandBus {
+  return createCommandBus({
+    session,
+    commands: FEATURES.flatMap(({ commands }) => commands),
+    references: tasks.references ?? [],
+    onCommit,
+  })
 }
 
 /** Parses the input as http/ does, and executes the command. */

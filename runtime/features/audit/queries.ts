@@ -26,7 +26,7 @@ export const ListAudit: Query<Filter> = {
   output: shownAudit,
   versioned: false,
   cacheKey: () => undefined,
-  statement: ({ uid }, filter) => listAudit(uid, filter),
+  statement: listAudit,
   answer: (rows, filter, { uid }) => pageAnswer(rows, auditList(uid, filter)),
 }
 
