@@ -3,10 +3,12 @@ import { Command } from 'commander'
 import { connectRedis } from './cache/redis.ts'
 import { type Cache, createCache } from './cache/tiers.ts'
 import { createCommandBus } from './commands/bus.ts'
+import { createAudit } from './events/audit.ts'
 import { purgeDeparted } from './events/departed.ts'
 import { Jetstream } from './events/jetstream.ts'
 import { Relay } from './events/relay.ts'
 import { followEvents } from './events/stream.ts'
+import { audit } from './features/audit/index.ts'
 import { exportOf } from './features/export/index.ts'
 import type { Feature } from './features/feature.ts'
 import { tasks } from './features/tasks/index.ts'
@@ -29,7 +31,7 @@ import { describeSettings, readSettings, type Settings, SettingsError } from './
 import { DEFAULT_SESSION } from './shards/endpoint.ts'
 import { createSession, type Session, type Tenant } from './shards/session.ts'
 
-const DATA: readonly Feature[] = [tasks, users, tenant]
+const DATA: readonly Feature[] = [tasks, users, tenant, audit]
 const FEATURES: readonly Feature[] = [...DATA, exportOf(DATA)]
 
 const STREAM = { stream: 'TENANTRY', prefix: 'tenantry' }
@@ -172,13 +174,16 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
       wake(uid)
     },
   })
+  const notes = createAudit(session)
   const queries = createQueryBus(
     FEATURES.flatMap((feature) => feature.queries),
     createRead(session, cache),
+    notes,
   )
   const streams = createStreamBus(
     FEATURES.flatMap((feature) => feature.streams ?? []),
     session,
+    notes,
   )
   const health = { accepting, routingLoaded: routing.loaded, shardReachable: () => anyReachable(routing, session) }
   const findTenant = createFindTenant({

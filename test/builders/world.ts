@@ -21,7 +21,7 @@ export type World = {
   database: TestDatabase
   documents: string
   credentials: string
-  /** Provisions and routes one more tenant. Its key has these scopes, or those of a key that says nothing of scopes. */
+  /** Provisions and routes one more tenant, with a schema unless `changes` say otherwise. Its key has these scopes, or those of a key that says nothing of scopes. */
   addTenant: (id: string, changes?: Partial<Route>, scopes?: Route['keys'][number]['scopes']) => Promise<RoutedTenant>
   /** Routes a tenant otherwise. */
   change: (id: string, changes: Partial<Route>) => Promise<void>
@@ -65,7 +65,9 @@ export async function createWorld(): Promise<World> {
     credentials,
     write,
     addTenant: async (id, changes = {}, scopes) => {
-      const tenant = await database.tenant(id)
+      const tenant = await database.tenant(id, changes.isolation)
+      const login = database.login(tenant.route.role)
+      if (login !== undefined) await writeFile(join(credentials, `${tenant.route.role}.json`), JSON.stringify(login))
       const { token, key } = buildKey()
       routes.push({ ...tenant.route, keys: [scopes === undefined ? key : { ...key, scopes }], ...changes })
       await publish()

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ERRORS } from '../../runtime/errors.ts'
+import { html } from '../../runtime/http/docs/markup.ts'
 import { printFigure } from '../builders/figure.ts'
 import { read } from '../builders/http.ts'
 import { createWorld, type RunningRuntime, startRuntime, type World } from '../builders/world.ts'
@@ -62,7 +63,8 @@ test('the page tells of every operation, parameter, status and shape of the docu
       const section = page.slice(page.indexOf(`<section id="${operation.operationId}"`)).split('</section>')[0]
       const parameters = operation.parameters.flatMap(({ name }: { name?: string }) => name ?? [])
       const body = Object.keys(operation.requestBody?.content['application/json'].schema.properties ?? {})
-      for (const text of [operation.summary, ...parameters, ...body, ...Object.keys(operation.responses)]) expect(section).toContain(text)
+      for (const text of [html`${operation.summary}`.markup, ...parameters, ...body, ...Object.keys(operation.responses)])
+        expect(section).toContain(text)
     }
   }
   for (const name of Object.keys(components.schemas)) expect(page).toContain(`id="shape-${name}"`)

@@ -1,0 +1,13 @@
+import type { Feature } from '../feature.ts'
+import { exportedAudit } from './exported.ts'
+import { ListAudit } from './queries.ts'
+
+/** Who has done what. */
+export const audit: Feature = {
+  name: 'audit',
+  commands: [],
+  queries: [ListAudit],
+  projections: [],
+  exports: [exportedAudit],
+  invalidates: () => [],
+}
