@@ -3,10 +3,12 @@ import { Command } from 'commander'
 import { connectRedis } from './cache/redis.ts'
 import { type Cache, createCache } from './cache/tiers.ts'
 import { createCommandBus } from './commands/bus.ts'
+import { createAudit } from './events/audit.ts'
 import { purgeDeparted } from './events/departed.ts'
 import { Jetstream } from './events/jetstream.ts'
 import { Relay } from './events/relay.ts'
 import { followEvents } from './events/stream.ts'
+import { audit } from './features/audit/index.ts'
 import type { Feature } from './features/feature.ts'
 import { tasks } from './features/tasks/index.ts'
 import { tenant } from './features/tenant/index.ts'
@@ -27,7 +29,7 @@ import { describeSettings, readSettings, type Settings, SettingsError } from './
 import { DEFAULT_SESSION } from './shards/endpoint.ts'
 import { createSession, type Session, type Tenant } from './shards/session.ts'
 
-const FEATURES: readonly Feature[] = [tasks, users, tenant]
+const FEATURES: readonly Feature[] = [tasks, users, tenant, audit]
 
 const STREAM = { stream: 'TENANTRY', prefix: 'tenantry' }
 
@@ -172,6 +174,7 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
   const queries = createQueryBus(
     FEATURES.flatMap((feature) => feature.queries),
     createRead(session, cache),
+    createAudit(session),
   )
   const health = { accepting, routingLoaded: routing.loaded, shardReachable: () => anyReachable(routing, session) }
   const findTenant = createFindTenant({

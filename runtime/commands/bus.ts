@@ -1,8 +1,10 @@
+import { createAudit } from '../events/audit.ts'
 import type { Session } from '../shards/session.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 import { checkScope, requireScope } from '../tenancy/scopes.ts'
 import type { AnyCommand, CommandOptions, OnCommit, Outcome } from './command.ts'
 import { createHandler } from './handle.ts'
+import { onlyOnce } from './idempotency.ts'
 import type { AnyReference } from './reference.ts'
 
 export type CommandBus = {
@@ -27,13 +29,19 @@ export function createCommandBus({ session, commands, references = [], onCommit 
     checkScope(command)
     byName.set(command.name, command)
   }
-  const handle = createHandler(session, references, onCommit)
+  const audit = createAudit(session)
+  const handle = onlyOnce(session, createHandler(session, references, onCommit))
   return {
     execute: async (tenant, name, input, options) => {
       const command = byName.get(name)
       if (command === undefined) throw new Error(`no handler for command ${name}`)
-      requireScope(tenant, command.scope)
-      return handle(command, tenant, input, options)
+      try {
+        requireScope(tenant, command.scope)
+        return await handle(command, tenant, input, options)
+      } catch (error) {
+        await audit.refused(tenant, name, error, command.target(input))
+        throw error
+      }
     },
   }
 }

@@ -4,7 +4,7 @@ import { TenantryError } from '../errors.ts'
 import type { Session } from '../shards/session.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 import { changeBy, committed } from './change.ts'
-import type { AnyCommand, CommandOptions, Loaded, OnCommit, Outcome } from './command.ts'
+import type { AnyCommand, Asked, CommandOptions, Loaded, OnCommit, Outcome } from './command.ts'
 import { type AnyReference, createRemover } from './reference.ts'
 import { Saver } from './save.ts'
 import { Turns } from './turns.ts'
@@ -47,20 +47,26 @@ export function createHandler(session: Session, references: readonly AnyReferenc
     const id = target ?? uuidv7()
     const events = command.decide(input, loaded?.state ?? null, { now, id })
     if (events.length === 0) return unchanged(command, id, loaded)
-    const change = changeBy(aggregate, id, loaded, events, now)
+    const decided = changeBy(aggregate, id, loaded, events, now)
+    const body = decided.after === null ? undefined : aggregate.render(decided.after, decided.version + events.length)
+    const change = { ...decided, asked: askedFor(command, tenant, options, body) }
     const isRemoval = change.after === null && remover.concerns(aggregate)
     const saved = await (isRemoval
       ? remover.remove(tenant, aggregate, change, options.signal)
       : saver.save(tenant, aggregate, change, options.signal))
     if (saved === undefined) return undefined
     onCommit(tenant, committed(change, saved))
-    return { id, ...saved, body: change.after === null ? undefined : aggregate.render(change.after, saved.version) }
+    return { id, ...saved, body }
   }
 
   async function load(command: AnyCommand, tenant: TenantContext, id: string, signal: AbortSignal): Promise<Loaded<unknown> | undefined> {
     const [row] = await session.read(tenant, command.aggregate.load(tenant.uid, id), signal)
     return row === undefined ? undefined : command.aggregate.read(row)
   }
+}
+
+function askedFor(command: AnyCommand, { caller, requestId }: TenantContext, { record }: CommandOptions, body: string | undefined): Asked {
+  return { command: command.name, caller, requestId, ...(record && { record: { ...record, body: body ?? null } }) }
 }
 
 function checkVersion(loaded: Loaded<unknown> | undefined, { accepts }: CommandOptions): void {

@@ -88,6 +88,12 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
     detail: 'Send the body as application/json.',
     on: onCommand,
   },
+  'idempotency-mismatch': {
+    title: 'The Idempotency-Key stands for another request',
+    meaning: 'This `Idempotency-Key` was used for a request with other content. Use a new one for each request that is not a retry.',
+    detail: 'This Idempotency-Key was used before, for a request with other content.',
+    on: onCommand,
+  },
   'quota-exceeded': {
     title: 'There is no room for more',
     meaning:

@@ -67,6 +67,7 @@ function describeOperation(operation: Operation) {
     ...inPath.map((name) => parameter(name, 'path', input)),
     ...(operation.isCommand ? [] : others.map((name) => parameter(name, 'query', input))),
     ...conditions(operation),
+    ...(operation.isCommand ? [IDEMPOTENCY_KEY] : []),
   ]
   return {
     operationId: operation.id,
@@ -109,6 +110,11 @@ function conditions({ isCommand, path, answers }: Operation): Parameter[] {
     ? [header('If-None-Match', 'Answer 304 when it still is one of these versions.')]
     : []
 }
+
+const IDEMPOTENCY_KEY = header(
+  'Idempotency-Key',
+  'Names this request among those of the same credential, such as "8e03978e-40d5-43dd-bc93-6894a57f9324", with or without the quotes. Sent again within 24 hours it has no second effect, and gets the same answer.',
+)
 
 function header(name: string, description: string): Parameter {
   return { name, in: 'header', description, schema: { type: 'string' } }
