@@ -18,6 +18,8 @@ export type UserPage = { items: (User)[]; nextCursor: string | null }
 
 export type Tenant = { id: string; displayName: string | null; plan: string | null; isolation: "row" | "schema" | "database"; limits: { tasks: number | null; users: number | null }; usage: { tasks: number; users: number }; settings: Record<string, unknown> }
 
+export type AuditPage = { items: ({ id: string; time: string; actor: string; action: string; result: string; target: string | null; requestId: string })[]; nextCursor: string | null }
+
 export type paths = {
   '/health': {
     /** Whether the process answers. */
@@ -35,35 +37,39 @@ export type paths = {
     /** One task. */
     get: { parameters: { path: { id: string }; header?: { 'If-None-Match'?: string; 'X-Tenant-ID'?: string } }; responses: { 200: { content: { 'application/json': Task } }; 304: { content?: never }; default: { content: { 'application/problem+json': Problem } } } }
     /** Change what is named of a task, and leave the rest. */
-    patch: { parameters: { path: { id: string }; header?: { 'If-Match'?: string; 'X-Tenant-ID'?: string } }; requestBody?: { content: { 'application/json': { title?: string; description?: string | null; priority?: "low" | "medium" | "high" | "urgent"; tags?: (string)[]; dueDate?: string | null; assignee?: string | null; status?: "pending" | "in_progress" } } }; responses: { 200: { content: { 'application/json': Task } }; default: { content: { 'application/problem+json': Problem } } } }
+    patch: { parameters: { path: { id: string }; header?: { 'If-Match'?: string; 'Idempotency-Key'?: string; 'X-Tenant-ID'?: string } }; requestBody?: { content: { 'application/json': { title?: string; description?: string | null; priority?: "low" | "medium" | "high" | "urgent"; tags?: (string)[]; dueDate?: string | null; assignee?: string | null; status?: "pending" | "in_progress" } } }; responses: { 200: { content: { 'application/json': Task } }; default: { content: { 'application/problem+json': Problem } } } }
     /** Remove a task. */
-    delete: { parameters: { path: { id: string }; header?: { 'If-Match'?: string; 'X-Tenant-ID'?: string } }; responses: { 204: { content?: never }; default: { content: { 'application/problem+json': Problem } } } }
+    delete: { parameters: { path: { id: string }; header?: { 'If-Match'?: string; 'Idempotency-Key'?: string; 'X-Tenant-ID'?: string } }; responses: { 204: { content?: never }; default: { content: { 'application/problem+json': Problem } } } }
   }
   '/v1/tasks': {
     /** Tasks, newest first, a page at a time. */
     get: { parameters: { query?: { status?: "pending" | "in_progress" | "completed"; priority?: "low" | "medium" | "high" | "urgent"; tag?: string; assignee?: string; limit?: number; cursor?: string }; header?: { 'X-Tenant-ID'?: string } }; responses: { 200: { content: { 'application/json': TaskPage } }; default: { content: { 'application/problem+json': Problem } } } }
     /** Make a task. */
-    post: { parameters: { header?: { 'X-Tenant-ID'?: string } }; requestBody: { content: { 'application/json': { title: string; description?: string | null; priority?: "low" | "medium" | "high" | "urgent"; tags?: (string)[]; dueDate?: string | null; assignee?: string | null } } }; responses: { 201: { content: { 'application/json': Task } }; default: { content: { 'application/problem+json': Problem } } } }
+    post: { parameters: { header?: { 'Idempotency-Key'?: string; 'X-Tenant-ID'?: string } }; requestBody: { content: { 'application/json': { title: string; description?: string | null; priority?: "low" | "medium" | "high" | "urgent"; tags?: (string)[]; dueDate?: string | null; assignee?: string | null } } }; responses: { 201: { content: { 'application/json': Task } }; default: { content: { 'application/problem+json': Problem } } } }
   }
   '/v1/tasks/{id}/complete': {
     /** Mark a task as done, once. */
-    post: { parameters: { path: { id: string }; header?: { 'If-Match'?: string; 'X-Tenant-ID'?: string } }; responses: { 200: { content: { 'application/json': Task } }; default: { content: { 'application/problem+json': Problem } } } }
+    post: { parameters: { path: { id: string }; header?: { 'If-Match'?: string; 'Idempotency-Key'?: string; 'X-Tenant-ID'?: string } }; responses: { 200: { content: { 'application/json': Task } }; default: { content: { 'application/problem+json': Problem } } } }
   }
   '/v1/users/{id}': {
     /** One user. */
     get: { parameters: { path: { id: string }; header?: { 'If-None-Match'?: string; 'X-Tenant-ID'?: string } }; responses: { 200: { content: { 'application/json': User } }; 304: { content?: never }; default: { content: { 'application/problem+json': Problem } } } }
     /** Erase a person's data. */
-    delete: { parameters: { path: { id: string }; header?: { 'If-Match'?: string; 'X-Tenant-ID'?: string } }; responses: { 204: { content?: never }; default: { content: { 'application/problem+json': Problem } } } }
+    delete: { parameters: { path: { id: string }; header?: { 'If-Match'?: string; 'Idempotency-Key'?: string; 'X-Tenant-ID'?: string } }; responses: { 204: { content?: never }; default: { content: { 'application/problem+json': Problem } } } }
   }
   '/v1/users': {
     /** Users, newest first, a page at a time. */
     get: { parameters: { query?: { limit?: number; cursor?: string }; header?: { 'X-Tenant-ID'?: string } }; responses: { 200: { content: { 'application/json': UserPage } }; default: { content: { 'application/problem+json': Problem } } } }
     /** Make a user. */
-    post: { parameters: { header?: { 'X-Tenant-ID'?: string } }; requestBody: { content: { 'application/json': { email: string; displayName: string } } }; responses: { 201: { content: { 'application/json': User } }; default: { content: { 'application/problem+json': Problem } } } }
+    post: { parameters: { header?: { 'Idempotency-Key'?: string; 'X-Tenant-ID'?: string } }; requestBody: { content: { 'application/json': { email: string; displayName: string } } }; responses: { 201: { content: { 'application/json': User } }; default: { content: { 'application/problem+json': Problem } } } }
   }
   '/v1/tenant': {
     /** The tenant itself: plan, limits, usage and settings. */
     get: { parameters: { header?: { 'X-Tenant-ID'?: string } }; responses: { 200: { content: { 'application/json': Tenant } }; default: { content: { 'application/problem+json': Problem } } } }
+  }
+  '/v1/admin/audit': {
+    /** The audit log, newest first, a page at a time. */
+    get: { parameters: { query?: { limit?: number; cursor?: string; actor?: string; action?: string }; header?: { 'X-Tenant-ID'?: string } }; responses: { 200: { content: { 'application/json': AuditPage } }; default: { content: { 'application/problem+json': Problem } } } }
   }
   '/openapi.json': {
     /** This document. */
@@ -75,6 +81,6 @@ export type paths = {
   }
   '/docs/problems/{code}': {
     /** What a kind of problem means, and what to do. */
-    get: { parameters: { path: { code: "invalid-request" | "tenant-conflict" | "unauthenticated" | "forbidden" | "tenant-suspended" | "not-found" | "method-not-allowed" | "conflict" | "precondition-failed" | "payload-too-large" | "unsupported-media-type" | "quota-exceeded" | "internal" | "shard-unavailable" | "overloaded" }; header?: { 'If-None-Match'?: string } }; responses: { 200: { content: { 'text/html': string } }; 304: { content?: never }; default: { content: { 'application/problem+json': Problem } } } }
+    get: { parameters: { path: { code: "invalid-request" | "tenant-conflict" | "unauthenticated" | "forbidden" | "tenant-suspended" | "not-found" | "method-not-allowed" | "conflict" | "precondition-failed" | "payload-too-large" | "unsupported-media-type" | "idempotency-mismatch" | "quota-exceeded" | "internal" | "shard-unavailable" | "overloaded" }; header?: { 'If-None-Match'?: string } }; responses: { 200: { content: { 'text/html': string } }; 304: { content?: never }; default: { content: { 'application/problem+json': Problem } } } }
   }
 }
