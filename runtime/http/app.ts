@@ -5,6 +5,7 @@ import type { Feature } from '../features/feature.ts'
 import type { FindTenant } from '../identity/find-tenant.ts'
 import type { Log } from '../log.ts'
 import type { QueryBus } from '../queries/bus.ts'
+import type { StreamBus } from '../queries/stream.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 import type { CommandExecutor } from './commands.ts'
 import { endpointsOf } from './endpoints.ts'
@@ -20,6 +21,7 @@ export type AppOptions = {
   features: readonly Feature[]
   commands: CommandExecutor
   queries: QueryBus
+  streams: StreamBus
   findTenant: FindTenant
   health: Health
   /** The largest body, in bytes. */
