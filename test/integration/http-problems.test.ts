@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Client, escapeIdentifier } from 'pg'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
-import { formatRouting } from '../../config/routing.ts'
+import { formatRouting, SCOPES } from '../../config/routing.ts'
 import { type Contract, contractOf, problemsOf } from '../builders/conformance.ts'
 import { printFigure } from '../builders/figure.ts'
 import { read, type Sent, sendRaw, sendTo } from '../builders/http.ts'
@@ -26,13 +26,13 @@ beforeAll(async () => {
   superuser = await connectAsSuperuser(inject('postgres'), world.database.name)
   await routeToNowhere('shard-b')
   tenants = {
-    acme: await world.addTenant('acme'),
-    full: await world.addTenant('full', { limits: { ...LIMITS, tasks: 0, users: 0 } }),
+    acme: await world.addTenant('acme', {}, [...SCOPES]),
+    full: await world.addTenant('full', { limits: { ...LIMITS, tasks: 0, users: 0 } }, [...SCOPES]),
     powerless: await world.addTenant('powerless', {}, []),
-    suspended: await world.addTenant('suspended', { state: 'suspended' }),
-    away: await world.addTenant('away', { shard: 'shard-b' }),
-    broken: await world.addTenant('broken'),
-    locked: await world.addTenant('locked', { limits: LIMITS }),
+    suspended: await world.addTenant('suspended', { state: 'suspended' }, [...SCOPES]),
+    away: await world.addTenant('away', { shard: 'shard-b' }, [...SCOPES]),
+    broken: await world.addTenant('broken', {}, [...SCOPES]),
+    locked: await world.addTenant('locked', { limits: LIMITS }, [...SCOPES]),
   }
   await onTables(tenants.broken, (table) => `ALTER TABLE ${table} RENAME COLUMN tenant_id TO gone`)
   await superuser.query('BEGIN')
