@@ -75,7 +75,7 @@ function admit(principal: Principal, now: number): Identity {
   return isSuspended(principal.route, now) ? { kind: 'suspended' } : { kind: 'tenant', ...principal }
 }
 
-/** The end that stands in the route holds by this replica's own clock, whether or not the operator has said so since. */
-function isSuspended({ state, subscriptionEndsAt }: Route, now: number): boolean {
+/** Whether the tenant is suspended at that time. The end that stands in the route holds by this replica's own clock, whether or not the operator has said so since. */
+export function isSuspended({ state, subscriptionEndsAt }: Route, now: number): boolean {
   return state === 'suspended' || (subscriptionEndsAt !== undefined && Date.parse(subscriptionEndsAt) <= now)
 }

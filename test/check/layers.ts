@@ -27,6 +27,7 @@ const MECHANISMS = [
   'queries',
   'cache',
   'resilience',
+  'retention',
 ]
 
 export const LAYERS: readonly Layer[] = [
