@@ -47,6 +47,10 @@ integration: $(INSTALLED) ## Run the tests against real servers
 e2e: $(INSTALLED) ## Run the tests of the whole platform
 	@node test/run.ts e2e
 
+.PHONY: client
+client: $(INSTALLED) ## Write the types of the TypeScript client anew
+	@node test/check/client.ts
+
 .PHONY: bench
 bench: $(INSTALLED) ## Measure against the peers; one line: make bench ONLY=tenant-read
 	@node test/bench/main.ts $(ONLY)

@@ -11,6 +11,7 @@ export const ERRORS = {
   'precondition-failed': 412,
   'payload-too-large': 413,
   'unsupported-media-type': 415,
+  'idempotency-mismatch': 422,
   'rate-limited': 429,
   'quota-exceeded': 429,
   internal: 500,

@@ -5,10 +5,12 @@ import { connectRedis, type RedisConnection } from './cache/connection.ts'
 import { createSharedCache } from './cache/redis.ts'
 import { type Cache, createCache } from './cache/tiers.ts'
 import { createCommandBus } from './commands/bus.ts'
+import { createAudit } from './events/audit.ts'
 import { purgeDeparted } from './events/departed.ts'
 import { Jetstream } from './events/jetstream.ts'
 import { Relay } from './events/relay.ts'
 import { followEvents } from './events/stream.ts'
+import { audit } from './features/audit/index.ts'
 import type { Feature } from './features/feature.ts'
 import { tasks } from './features/tasks/index.ts'
 import { tenant } from './features/tenant/index.ts'
@@ -30,7 +32,7 @@ import { describeSettings, readSettings, type Settings, SettingsError } from './
 import { DEFAULT_SESSION } from './shards/endpoint.ts'
 import { createSession, type Session, type Tenant } from './shards/session.ts'
 
-const FEATURES: readonly Feature[] = [tasks, users, tenant]
+const FEATURES: readonly Feature[] = [tasks, users, tenant, audit]
 
 const STREAM = { stream: 'TENANTRY', prefix: 'tenantry' }
 
@@ -169,6 +171,7 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
   const commands = createCommandBus({
     session,
     commands: FEATURES.flatMap((feature) => feature.commands),
+    references: FEATURES.flatMap((feature) => feature.references ?? []),
     onCommit: ({ uid }, events) => {
       for (const event of events) cache?.raise(uid, staleKeys(event), event.position)
       wake(uid)
@@ -177,6 +180,7 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
   const queries = createQueryBus(
     FEATURES.flatMap((feature) => feature.queries),
     createRead(session, cache),
+    createAudit(session),
   )
   const health = { accepting, routingLoaded: routing.loaded, shardReachable: () => anyReachable(routing, session) }
   const findTenant = createFindTenant({

@@ -40,3 +40,19 @@ test('one folder without the other is a fault', () => {
 test('help names every setting with its default', () => {
   expect(describeSettings()).toMatch(/TENANTRY_PORT .*\(8080\)/)
 })
+
+test.each([
+  ['10.0.0.1', true],
+  ['10.0.0.0/8, fd00::/8,::1', true],
+  ['10.0.0.0/33', false],
+  ['fd00::/129', false],
+  ['10.0.0.0/-1', false],
+  ['10.0.0.1:80', false],
+  ['gateway.internal', false],
+  ['10.0.0.1,', false],
+  ['*', false],
+  ['0.0.0.0/0x1', false],
+])('TI-01: gateways at %s: %s', (text, isGood) => {
+  const faults = faultsOf({ ...FOLDERS, TENANTRY_GATEWAY_ADDRESSES: text })
+  expect(faults.map((fault) => fault.split(':')[0])).toEqual(isGood ? [] : ['TENANTRY_GATEWAY_ADDRESSES'])
+})

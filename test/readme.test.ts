@@ -61,3 +61,7 @@ test('every make target that is named exists', () => {
   const named = [...README.matchAll(/(?:^ {4}|`)make ([a-z0-9-]+)/gm)].map(([, target]) => target)
   expect(named.filter((target) => !targets.has(target))).toEqual([])
 })
+
+test('the TypeScript example is the one that is run', () => {
+  expect(README).toContain(readFileSync('test/client/example.ts', 'utf8'))
+})

@@ -1,8 +1,11 @@
+import { createAudit } from '../events/audit.ts'
 import type { Session } from '../shards/session.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 import { checkScope, requireScope } from '../tenancy/scopes.ts'
 import type { AnyCommand, CommandOptions, OnCommit, Outcome } from './command.ts'
 import { createHandler } from './handle.ts'
+import { onlyOnce } from './idempotency.ts'
+import type { AnyReference } from './reference.ts'
 
 export type CommandBus = {
   /** Carries out the command of that name. `input` is what the command's schema has parsed. Throws TenantryError, `forbidden` where the caller lacks its scope. */
@@ -12,25 +15,33 @@ export type CommandBus = {
 export type CommandBusOptions = {
   session: Session
   commands: readonly AnyCommand[]
+  /** What refers to what; left out: nothing does. */
+  references?: readonly AnyReference[]
   /** Told of each commit before the caller is answered. */
   onCommit: OnCommit
 }
 
 /** One handler for each command, exactly one: throws when two have the same name, one names no scope, or one is asked for that is not there. */
-export function createCommandBus({ session, commands, onCommit }: CommandBusOptions): CommandBus {
+export function createCommandBus({ session, commands, references = [], onCommit }: CommandBusOptions): CommandBus {
   const byName = new Map<string, AnyCommand>()
   for (const command of commands) {
     if (byName.has(command.name)) throw new Error(`two handlers for command ${command.name}`)
     checkScope(command)
     byName.set(command.name, command)
   }
-  const handle = createHandler(session, onCommit)
+  const audit = createAudit(session)
+  const handle = onlyOnce(session, createHandler(session, references, onCommit))
   return {
     execute: async (tenant, name, input, options) => {
       const command = byName.get(name)
       if (command === undefined) throw new Error(`no handler for command ${name}`)
-      requireScope(tenant, command.scope)
-      return handle(command, tenant, input, options)
+      try {
+        requireScope(tenant, command.scope)
+        return await handle(command, tenant, input, options)
+      } catch (error) {
+        await audit.refused(tenant, name, error, command.target(input))
+        throw error
+      }
     },
   }
 }

@@ -49,7 +49,15 @@ export type Change<State> = {
   after: State | null
   events: readonly (Pick<NewEvent, 'type' | 'data'> & { id: string })[]
   time: string
+  /** Left out: it goes along with another change, which tells. */
+  asked?: Asked
 }
+
+/** What was asked, by whom, in which request: the audit log's line. `record`: under which key the answer is kept for retries, and what it is. */
+export type Asked = { command: string; caller: string; requestId: string; record?: AnswerRecord & { body: string | null } }
+
+/** The key of a caller's retries, and what tells whether it is the same request. */
+export type AnswerRecord = { key: string; fingerprint: string }
 
 /** One kind of command. `decide` is pure: it gives events, none when there is nothing to do, or throws a TenantryError. */
 export type Command<Input, State, Event extends NewEvent> = {
@@ -79,12 +87,18 @@ export type Outcome = {
   position: number
   /** JSON of the aggregate, or undefined when it was deleted. */
   body: string | undefined
+  /** True: an earlier request with the same `Idempotency-Key` has done it, and this is its answer. */
+  replayed?: boolean
 }
 
 /** What a caller may ask for besides the command itself. */
 export type CommandOptions = {
   /** From `If-Match` and `If-None-Match`: at a version that it does not accept the command is refused with `precondition-failed`. */
   accepts?: (version: number) => boolean
+  /** From `Idempotency-Key`: of all requests with it, one takes effect. */
+  idempotencyKey?: string
+  /** Where the answer is to be kept; set by the bus. */
+  record?: AnswerRecord
   /** Gives up what has not been sent to Postgres yet. */
   signal: AbortSignal
 }

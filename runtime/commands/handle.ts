@@ -1,11 +1,12 @@
-import { randomUUID } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
 import { v7 as uuidv7 } from 'uuid'
 import { TenantryError } from '../errors.ts'
 import type { Session } from '../shards/session.ts'
 import type { TenantContext } from '../tenancy/context.ts'
-import type { AnyCommand, CommandOptions, Loaded, NewEvent, OnCommit, Outcome } from './command.ts'
-import { type Saved, Saver } from './save.ts'
+import { changeBy, committed } from './change.ts'
+import type { AnyCommand, Asked, CommandOptions, Loaded, OnCommit, Outcome } from './command.ts'
+import { type AnyReference, createRemover } from './reference.ts'
+import { Saver } from './save.ts'
 import { Turns } from './turns.ts'
 
 type Handle = (command: AnyCommand, tenant: TenantContext, input: unknown, options: CommandOptions) => Promise<Outcome>
@@ -17,8 +18,9 @@ const LONGEST_PAUSE = 50
  * Load, decide, save. A command that lost a race against another replica is decided again on what is there now, if the
  * caller accepts that version; after a few lost races it is a `conflict`.
  */
-export function createHandler(session: Session, onCommit: OnCommit): Handle {
+export function createHandler(session: Session, references: readonly AnyReference[], onCommit: OnCommit): Handle {
   const saver = new Saver(session)
+  const remover = createRemover(session, references, onCommit)
   const turns = new Turns()
 
   return async (command, tenant, input, options) => {
@@ -45,19 +47,26 @@ export function createHandler(session: Session, onCommit: OnCommit): Handle {
     const id = target ?? uuidv7()
     const events = command.decide(input, loaded?.state ?? null, { now, id })
     if (events.length === 0) return unchanged(command, id, loaded)
-    const after = events.reduce((state: unknown, event: NewEvent) => aggregate.evolve(state, event), loaded?.state ?? null)
-    const numbered = events.map(({ type, data }) => ({ type, data, id: randomUUID() }))
-    const change = { id, version: loaded?.version ?? 0, after, events: numbered, time: now.toISOString() }
-    const saved = await saver.save(tenant, aggregate, change, options.signal)
+    const decided = changeBy(aggregate, id, loaded, events, now)
+    const body = decided.after === null ? undefined : aggregate.render(decided.after, decided.version + events.length)
+    const change = { ...decided, asked: askedFor(command, tenant, options, body) }
+    const isRemoval = change.after === null && remover.concerns(aggregate)
+    const saved = await (isRemoval
+      ? remover.remove(tenant, aggregate, change, options.signal)
+      : saver.save(tenant, aggregate, change, options.signal))
     if (saved === undefined) return undefined
-    onCommit(tenant, positions(events, id, saved))
-    return { id, ...saved, body: after === null ? undefined : aggregate.render(after, saved.version) }
+    onCommit(tenant, committed(change, saved))
+    return { id, ...saved, body }
   }
 
   async function load(command: AnyCommand, tenant: TenantContext, id: string, signal: AbortSignal): Promise<Loaded<unknown> | undefined> {
     const [row] = await session.read(tenant, command.aggregate.load(tenant.uid, id), signal)
     return row === undefined ? undefined : command.aggregate.read(row)
   }
+}
+
+function askedFor(command: AnyCommand, { caller, requestId }: TenantContext, { record }: CommandOptions, body: string | undefined): Asked {
+  return { command: command.name, caller, requestId, ...(record && { record: { ...record, body: body ?? null } }) }
 }
 
 function checkVersion(loaded: Loaded<unknown> | undefined, { accepts }: CommandOptions): void {
@@ -69,8 +78,4 @@ function unchanged(command: AnyCommand, id: string, loaded: Loaded<unknown> | un
   if (loaded === undefined) throw new Error(`command ${command.name} made nothing of nothing`)
   const { state, version, position } = loaded
   return { id, version, position, body: command.aggregate.render(state, version) }
-}
-
-function positions(events: readonly NewEvent[], aggregateId: string, saved: Saved) {
-  return events.map(({ type }, index) => ({ type, aggregateId, position: saved.position - events.length + 1 + index }))
 }

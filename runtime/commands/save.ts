@@ -1,13 +1,10 @@
-import type { Quota } from '../../config/routing.ts'
 import { TenantryError } from '../errors.ts'
 import { lockHead } from '../shards/head.ts'
 import type { Session } from '../shards/session.ts'
 import type { Row } from '../shards/statement.ts'
 import type { TenantContext } from '../tenancy/context.ts'
+import { readSaved, type Saved } from './change.ts'
 import type { AnyCommand, Change } from './command.ts'
-
-/** Where a change stands after its commit. */
-export type Saved = { version: number; position: number }
 
 type AnyAggregate = AnyCommand['aggregate']
 type Waiting = {
@@ -20,9 +17,6 @@ type Waiting = {
 }
 
 const MOST_PER_COMMIT = 64
-
-/** Only a deletion or another limit makes room, and nobody knows when: seconds. */
-const ROOM_AFTER = 60
 
 /**
  * Writes changes. One bundle of a tenant is under way at a time; what comes meanwhile goes together in the next one, so
@@ -91,16 +85,11 @@ export class Saver {
 }
 
 function settle({ tenant, aggregate, resolve, reject }: Waiting, row: Row | undefined): void {
-  const refusal = row?.refusal ?? undefined
-  if (refusal === 'quota') reject(quotaExceeded(aggregate.quota, tenant.route.limits?.[aggregate.quota], Number(row?.total)))
-  else if (refusal !== undefined)
-    reject(aggregate.refusals?.[String(refusal)]?.() ?? new Error(`a ${aggregate.name} was refused by ${refusal}`))
-  else resolve(row && { version: Number(row.version), position: Number(row.position) })
-}
-
-function quotaExceeded(quota: Quota, most: number | undefined, total: number): TenantryError {
-  const message = `This tenant may have ${most} ${quota}, and has ${total}. Delete some, or ask those who run it for a higher limit.`
-  return new TenantryError('quota-exceeded', message, { retryAfter: ROOM_AFTER })
+  try {
+    resolve(readSaved(tenant, aggregate, row))
+  } catch (error) {
+    reject(error)
+  }
 }
 
 // Those that fit into one statement: the same table, the same route, and each thing once. The others keep their order.

@@ -2,6 +2,7 @@ import type { Quota } from '../../config/routing.ts'
 import type { Change } from '../commands/command.ts'
 import type { StoredEvent } from '../projections/projection.ts'
 import type { Row, Statement, Value } from '../shards/statement.ts'
+import { keepAnswers, unlessRepeated } from './requests.ts'
 
 /**
  * The first half of a feature's save statement, given the schema and its table. It makes `change` out of $3: the changes whose version still
@@ -13,14 +14,14 @@ import type { Row, Statement, Value } from '../shards/statement.ts'
  */
 export function number(schema: string, table: Quota, refusal = 'NULL::text'): string {
   return `change AS (
-    SELECT *, jsonb_array_length(events) AS count, ${refusal} AS refusal
-    FROM jsonb_to_recordset($3::jsonb) AS c (ordinal int, id uuid, version int, rank int, after jsonb, events jsonb, time timestamptz)
+    SELECT *, jsonb_array_length(events) AS count, ${unlessRepeated(schema, refusal)} AS refusal
+    FROM jsonb_to_recordset($3::jsonb) AS c (ordinal int, id uuid, version int, rank int, after jsonb, events jsonb, time timestamptz, asked jsonb)
     WHERE coalesce((SELECT t.version FROM ${schema}${table} t WHERE t.tenant_id = $1 AND t.id = c.id), 0) = c.version
   ), head AS (
     SELECT position, ${rowsOf(schema, table)} AS total
     FROM tenantry.head WHERE tenant = $1 AND epoch = $2
   ), numbered AS (
-    SELECT c.id, c.version, c.version + c.count AS next, c.count, c.after, c.events, c.time,
+    SELECT c.id, c.version, c.version + c.count AS next, c.count, c.after, c.events, c.time, c.asked,
            h.position + (sum(c.count) OVER (ORDER BY c.ordinal))::bigint AS position
     FROM change c
     JOIN head h ON c.version > 0 OR $4::bigint IS NULL OR h.total + c.rank <= $4::bigint OR h.total + c.rank - ${NOT_NEW} <= $4::bigint
@@ -36,13 +37,18 @@ export function rowsOf(schema: string, table: Quota): string {
 // Of the new ones before `c`, by which its rank counts, those that take no room after all: only looked at where room is scarce.
 const NOT_NEW = '(SELECT count(*) FROM change r WHERE r.version = 0 AND r.refusal IS NOT NULL AND r.ordinal < c.ordinal)'
 
-/** The second half, of the same table: appends the events of `numbered`, advances the head and its number of rows. */
+/**
+ * The second half, of the same table: appends the events of `numbered`, the last of each with who has asked for it, keeps answers for
+ * retries, and advances the head and its number of rows.
+ */
 export function append(schema: string, table: Quota): string {
   return `appended AS (
-    INSERT INTO ${schema}events (tenant_id, position, id, type, aggregate_id, aggregate_version, data, time)
-    SELECT $1, n.position - n.count + e.number, (e.event ->> 'id')::uuid, e.event ->> 'type', n.id, n.version + e.number, e.event -> 'data', n.time
+    INSERT INTO ${schema}events (tenant_id, position, id, type, aggregate_id, aggregate_version, data, time, command, caller, request_id)
+    SELECT $1, n.position - n.count + e.number, (e.event ->> 'id')::uuid, e.event ->> 'type', n.id, n.version + e.number, e.event -> 'data', n.time,
+           last.asked ->> 'command', last.asked ->> 'caller', last.asked ->> 'requestId'
     FROM numbered n CROSS JOIN jsonb_array_elements(n.events) WITH ORDINALITY AS e (event, number)
-  ), reached AS (
+    LEFT JOIN LATERAL (SELECT n.asked WHERE e.number = n.count) last ON true
+  ), ${keepAnswers(schema)}, reached AS (
     SELECT max(position) AS position,
            (SELECT total FROM head) + count(*) FILTER (WHERE version = 0) - count(*) FILTER (WHERE after IS NULL) AS total
     FROM numbered

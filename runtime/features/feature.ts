@@ -1,4 +1,5 @@
 import type { AnyCommand } from '../commands/command.ts'
+import type { AnyReference } from '../commands/reference.ts'
 import type { Projection, StoredEvent } from '../projections/projection.ts'
 import type { Query } from '../queries/query.ts'
 
@@ -9,6 +10,8 @@ export type Feature = {
   // biome-ignore lint/suspicious/noExplicitAny: each query has its own input; the bus pairs them
   queries: readonly Query<any>[]
   projections: readonly Projection[]
+  /** What of it refers to things of other features; left out: nothing. */
+  references?: readonly AnyReference[]
   /** The cache keys that an event makes stale. */
   invalidates: (event: Pick<StoredEvent, 'type' | 'aggregateId'>) => readonly string[]
 }

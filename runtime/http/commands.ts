@@ -53,18 +53,37 @@ function requireJson(request: Request): void {
 
 function optionsOf(request: Request, command: AnyCommand, input: unknown, exchange: Exchange): CommandOptions {
   const accepts = acceptedVersions(request.headers)
+  const idempotencyKey = readIdempotencyKey(request.headers['idempotency-key'])
   if (request.headers['if-match'] !== undefined && command.target(input) === undefined) {
     throw new TenantryError('precondition-failed', 'If-Match asks for a version of what is not there yet.')
   }
-  return accepts === undefined ? { signal: exchange.signal } : { signal: exchange.signal, accepts }
+  return {
+    signal: exchange.signal,
+    ...(accepts === undefined ? {} : { accepts }),
+    ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+  }
+}
+
+// A string of structured fields (RFC 9651, 3.3.3) without escapes, or the same characters bare, as most clients send them.
+const IDEMPOTENCY_KEY = /^(?:"([!#-[\]-~ ]{1,255})"|([!#-[\]-~]{1,255}))$/
+
+function readIdempotencyKey(sent: string | string[] | undefined): string | undefined {
+  if (sent === undefined) return undefined
+  const [, quoted, bare] = IDEMPOTENCY_KEY.exec(String(sent)) ?? []
+  const key = quoted ?? bare
+  if (key !== undefined) return key
+  throw new TenantryError('invalid-request', 'The header Idempotency-Key is not valid.', {
+    faults: [{ field: 'Idempotency-Key', message: 'must have 1 to 255 printable ASCII characters, without quotes inside' }],
+  })
 }
 
 function answer(exchange: Exchange, command: AnyCommand, outcome: Outcome): void {
+  const replayed: Record<string, string> = outcome.replayed === true ? { 'idempotency-replayed': 'true' } : {}
   if (outcome.body === undefined || command.route.status === 204) {
-    exchange.replyEmpty(204, {})
+    exchange.replyEmpty(204, replayed)
     return
   }
-  const headers: Record<string, string> = { 'content-type': 'application/json', etag: entityTag(outcome.version) }
+  const headers: Record<string, string> = { 'content-type': 'application/json', etag: entityTag(outcome.version), ...replayed }
   if (command.route.status === 201) headers.location = `${command.route.path}/${outcome.id}`
   exchange.reply(command.route.status, headers, outcome.body)
 }

@@ -5,10 +5,9 @@ import type { TenantContext } from '../tenancy/context.ts'
 import { type CommandExecutor, commandHandlers } from './commands.ts'
 import type { Exchange } from './exchange.ts'
 import { type Health, healthEndpoints } from './health.ts'
-import { describe } from './openapi/document.ts'
 import { commandOperation, type Endpoint, type Operation, queryOperation } from './openapi/operation.ts'
 import { queryHandler } from './queries.ts'
-import { OPENAPI, serveText } from './self.ts'
+import { selfDescription } from './self.ts'
 
 /** What the endpoints are made of. */
 export type EndpointOptions = {
@@ -27,10 +26,9 @@ export function endpointsOf(options: EndpointOptions): Endpoint[] {
     ...healthEndpoints(options.health, options.enter),
     ...options.features.flatMap((feature) => featureEndpoints(feature, options)),
   ]
-  requireUnique(offered.map(({ operation }) => operation))
-  const document = describe([...offered.map(({ operation }) => operation), OPENAPI])
-  const openapi = serveText(OPENAPI, 'application/json', JSON.stringify(document), options.enter)
-  return [...offered, { operation: OPENAPI, handlers: [openapi] }]
+  const operations = offered.map(({ operation }) => operation)
+  requireUnique(operations)
+  return [...offered, ...selfDescription(operations, options.enter)]
 }
 
 function featureEndpoints(feature: Feature, { commands, queries, enter, authenticate, readJson }: EndpointOptions): Endpoint[] {

@@ -56,7 +56,7 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
     meaning: "There is no such thing for this tenant: another tenant's id looks the same as one that never was.",
     detail: 'There is no such thing, or it is not yours.',
     // Also of the whole tenant, where a gateway names one that nobody knows.
-    on: ofTenant,
+    on: (operation) => ofTenant(operation) || operation.path.includes('{'),
   },
   'method-not-allowed': {
     title: 'This method is not offered here',
@@ -86,6 +86,12 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
     title: 'The body must be JSON',
     meaning: 'The body must be JSON in UTF-8.',
     detail: 'Send the body as application/json.',
+    on: onCommand,
+  },
+  'idempotency-mismatch': {
+    title: 'The Idempotency-Key stands for another request',
+    meaning: 'This `Idempotency-Key` was used for a request with other content. Use a new one for each request that is not a retry.',
+    detail: 'This Idempotency-Key was used before, for a request with other content.',
     on: onCommand,
   },
   'rate-limited': {
@@ -123,6 +129,6 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
 }
 
 /** A problem's `type`: the path of the page that explains it, on whatever host the API is (RFC 9457, 3.1.1), and so the same everywhere. */
-export function problemType(code: ErrorCode): string {
+export function problemType(code: string): string {
   return `/docs/problems/${code}`
 }

@@ -47,26 +47,27 @@ type Answer = Identity | { kind: 'unknown-key' } | { kind: 'unknown-token' } | {
  */
 export function createFindTenant(options: FindTenantOptions): FindTenant {
   const { directory } = options
-  const ask = (evidence: Evidence): Answer | Promise<Answer> => answerOf(evidence, directory.table(), options)
-  const afterLook = async (evidence: Evidence, first: Answer, requestId: string): Promise<TenantContext> => {
+  const afterLook = async (evidence: Evidence, table: RoutingTable, first: Answer, requestId: string): Promise<TenantContext> => {
     try {
       await directory.look()
     } catch (cause) {
       if (first.kind === 'suspended') throw refusal(first)
       throw new TenantryError('overloaded', 'It cannot be checked at the moment whose request this is.', { retryAfter: 1, cause })
     }
-    const answer = await ask(evidence)
+    const newer = directory.table()
+    const answer = newer === table ? first : await answerOf(evidence, newer, options)
     if (answer.kind !== 'tenant') throw refusal(answer)
     return contextOf(answer, requestId)
   }
-  const conclude = (evidence: Evidence, answer: Answer, requestId: string): TenantContext | Promise<TenantContext> => {
-    if (answer.kind === 'tenant' && isReachable(directory.table(), answer.route)) return contextOf(answer, requestId)
-    if (answer.kind === 'no-credential' || answer.kind === 'void') throw refusal(answer)
-    return afterLook(evidence, answer, requestId)
-  }
   return (evidence, requestId) => {
-    const answer = ask(evidence)
-    return answer instanceof Promise ? answer.then((later) => conclude(evidence, later, requestId)) : conclude(evidence, answer, requestId)
+    const table = directory.table()
+    const conclude = (answer: Answer): TenantContext | Promise<TenantContext> => {
+      if (answer.kind === 'tenant' && isReachable(table, answer.route)) return contextOf(answer, requestId)
+      if (answer.kind === 'no-credential' || answer.kind === 'void') throw refusal(answer)
+      return afterLook(evidence, table, answer, requestId)
+    }
+    const answer = answerOf(evidence, table, options)
+    return answer instanceof Promise ? answer.then(conclude) : conclude(answer)
   }
 }
 

@@ -1,3 +1,5 @@
+import type { Scope } from '../../config/routing.ts'
+import type { Audit } from '../events/audit.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 import { checkScope, requireScope } from '../tenancy/scopes.ts'
 import type { Answer, Query } from './query.ts'
@@ -9,22 +11,35 @@ export type QueryBus = {
   ask: (tenant: TenantContext, name: string, input: unknown, signal?: AbortSignal) => Promise<Answer | undefined>
 }
 
+/** What is read with this scope is noted. */
+const ADMINISTRATION: Scope = 'tenant:admin'
+
 // biome-ignore lint/suspicious/noExplicitAny: each query has its own input; its schema has made it before
 type AnyQuery = Query<any>
 
-/** A bus over these queries. Throws at once when two of them have the same name, or one names no scope. */
-export function createQueryBus(queries: readonly AnyQuery[], read: Read): QueryBus {
+/** A bus over these queries; what administrators read is noted in the audit log before it is read. Throws at once when two of them have the same name, or one names no scope. */
+export function createQueryBus(queries: readonly AnyQuery[], read: Read, audit: Audit): QueryBus {
   const byName = new Map<string, AnyQuery>()
   for (const query of queries) {
     if (byName.has(query.name)) throw new Error(`two queries are called ${query.name}`)
     checkScope(query)
     byName.set(query.name, query)
   }
+  const admit = async (tenant: TenantContext, name: string, scope: Scope): Promise<void> => {
+    try {
+      requireScope(tenant, scope)
+    } catch (error) {
+      await audit.refused(tenant, name, error)
+      throw error
+    }
+    await audit.note(tenant, name, 'done')
+  }
   return {
     ask: async (tenant, name, input, signal) => {
       const query = byName.get(name)
       if (query === undefined) throw new Error(`no query is called ${name}`)
-      if (query.scope !== 'any') requireScope(tenant, query.scope)
+      if (query.scope === ADMINISTRATION) await admit(tenant, name, query.scope)
+      else if (query.scope !== 'any') requireScope(tenant, query.scope)
       return read(tenant, query, input, signal)
     },
   }

@@ -3,6 +3,7 @@ import { SCOPES } from '../../config/routing.ts'
 import { buildContext } from '../../test/builders/routing.ts'
 import { type CommandBus, createCommandBus } from '../commands/bus.ts'
 import type { AnyCommand } from '../commands/command.ts'
+import { createAudit } from '../events/audit.ts'
 import { tasks } from '../features/tasks/index.ts'
 import { createQueryBus, type QueryBus } from '../queries/bus.ts'
 import type { Query } from '../queries/query.ts'
@@ -15,7 +16,7 @@ const signal = new AbortController().signal
 const INPUT = { title: 'x', id: '01890a5d-ac96-774b-bcce-b302099a8057', tags: [], priority: 'low' }
 
 const commandBus: CommandBus = createCommandBus({ session, commands: tasks.commands, onCommit })
-const queryBus: QueryBus = createQueryBus(tasks.queries, reached)
+const queryBus: QueryBus = createQueryBus(tasks.queries, reached, createAudit(session))
 
 test.each([...tasks.commands, ...tasks.queries])(
   '$name is refused at the bus to whoever lacks $scope, and to nobody else',
@@ -42,5 +43,5 @@ test('a bus does not start with a command or a query that names no scope', () =>
   const commands = tasks.commands.map((command) => without(command) as AnyCommand)
   const queries = tasks.queries.map((query) => without(query) as Query<unknown>)
   expect(() => createCommandBus({ session, commands, onCommit })).toThrow('CreateTask names no scope')
-  expect(() => createQueryBus(queries, reached)).toThrow('names no scope')
+  expect(() => createQueryBus(queries, reached, createAudit(session))).toThrow('names no scope')
 })

@@ -31,6 +31,8 @@ export type Offered = {
   body: Record<string, unknown> | undefined
   /** What its query string may have, with a value of the right kind. */
   query: Record<string, string>
+  /** The names in its body or query string that take the id of something. */
+  references: string[]
 }
 
 /** Everything that a document offers. */
@@ -49,8 +51,16 @@ function offered(template: string, method: string, { operationId, security, para
     template,
     scope: security[0] && (Object.values(security[0])[0]?.[0] ?? 'any'),
     body: schema === undefined ? undefined : Object(exampleOf(schema)),
+    references: [
+      ...inQuery.filter((parameter) => isId(parameter.schema)).map(({ name }) => name),
+      ...Object.entries(schema?.properties ?? {}).flatMap(([name, field]) => (isId(field) ? name : [])),
+    ],
     query: Object.fromEntries(inQuery.map((parameter) => [parameter.name, String(exampleOf(parameter.schema))])),
   }
+}
+
+function isId({ format, anyOf = [] }: Schema): boolean {
+  return format === 'uuid' || anyOf.some(isId)
 }
 
 /** The path with `value` in place of every name in braces. */

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { type CommandBus, createCommandBus } from '../../runtime/commands/bus.ts'
-import type { Outcome } from '../../runtime/commands/command.ts'
+import type { CommandOptions, OnCommit, Outcome } from '../../runtime/commands/command.ts'
+import { audit } from '../../runtime/features/audit/index.ts'
 import { tasks } from '../../runtime/features/tasks/index.ts'
 import { users } from '../../runtime/features/users/index.ts'
 import type { Log } from '../../runtime/log.ts'
@@ -25,11 +26,16 @@ export function sessionOn(database: TestDatabase, settings: Partial<SessionSetti
 }
 
 /** What the runtime serves. */
-const FEATURES = [tasks, users]
+const FEATURES = [tasks, users, audit]
 
 /** The command bus with every feature's commands. */
-export function busOn(session: Session, onCommit: (tenant: TenantContext) => void = () => undefined): CommandBus {
-  return createCommandBus({ session, commands: FEATURES.flatMap(({ commands }) => commands), onCommit })
+export function busOn(session: Session, onCommit: OnCommit = () => undefined): CommandBus {
+  return createCommandBus({
+    session,
+    commands: FEATURES.flatMap(({ commands }) => commands),
+    references: tasks.references ?? [],
+    onCommit,
+  })
 }
 
 /** Parses the input as http/ does, and executes the command. */
@@ -38,14 +44,12 @@ export async function command(
   tenant: TenantContext,
   name: string,
   raw: object,
-  expectedVersion?: number,
+  options: Omit<CommandOptions, 'signal'> = {},
 ): Promise<Outcome> {
   const input: unknown = FEATURES.flatMap(({ commands }) => commands)
     .find((one) => one.name === name)
     ?.input.parse(raw)
-  const { signal } = new AbortController()
-  const accepts = (version: number) => version === expectedVersion
-  return bus.execute(tenant, name, input, expectedVersion === undefined ? { signal } : { signal, accepts })
+  return bus.execute(tenant, name, input, { ...options, signal: new AbortController().signal })
 }
 
 /** Parses the input as http/ does, and asks without caches. */

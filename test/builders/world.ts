@@ -21,8 +21,10 @@ export type World = {
   database: TestDatabase
   documents: string
   credentials: string
-  /** Provisions and routes one more tenant. Its key has these scopes, or those of a key that says nothing of scopes. */
+  /** Provisions and routes one more tenant, with a schema unless `changes` say otherwise. Its key has these scopes, or those of a key that says nothing of scopes. */
   addTenant: (id: string, changes?: Partial<Route>, scopes?: Route['keys'][number]['scopes']) => Promise<RoutedTenant>
+  /** Routes a tenant otherwise. */
+  change: (id: string, changes: Partial<Route>) => Promise<void>
   /** Writes a routing document as it stands, as a whole. */
   write: (name: string, text: string) => Promise<void>
   remove: () => Promise<void>
@@ -54,6 +56,7 @@ export async function createWorld(): Promise<World> {
     await writeFile(join(folder, name), text)
     await rename(join(folder, name), join(documents, `${name}.yaml`))
   }
+  const publish = () => write(bucketDocument(0), formatRouting(buildDocument(routes)))
   await writeFile(join(credentials, 'shard-a.json'), JSON.stringify(database.credentials))
   await write(SHARDS_DOCUMENT, formatRouting(buildDocument([], { 'shard-a': database.endpoint })))
   return {
@@ -62,11 +65,18 @@ export async function createWorld(): Promise<World> {
     credentials,
     write,
     addTenant: async (id, changes = {}, scopes) => {
-      const tenant = await database.tenant(id)
+      const tenant = await database.tenant(id, changes.isolation)
+      const login = database.login(tenant.route.role)
+      if (login !== undefined) await writeFile(join(credentials, `${tenant.route.role}.json`), JSON.stringify(login))
       const { token, key } = buildKey()
       routes.push({ ...tenant.route, keys: [scopes === undefined ? key : { ...key, scopes }], ...changes })
-      await write(bucketDocument(0), formatRouting(buildDocument(routes)))
+      await publish()
       return { tenant, token }
+    },
+    change: async (id, changes) => {
+      const index = routes.findIndex((route) => route.id === id)
+      routes[index] = { ...routes[index], ...changes } as Route
+      await publish()
     },
     remove: async () => {
       await database.drop()

@@ -1,4 +1,5 @@
 import { progressLine, type Tally } from '../tally.ts'
+import { clientFaults } from './client.ts'
 import { crdFaults } from './crd-types.ts'
 import { importsOf } from './imports.ts'
 import { violations } from './layering.ts'
@@ -12,6 +13,7 @@ const STEPS: readonly Step[] = [
   { name: 'layers (test/check/layers.ts)', faults: async () => violations(readSources().filter(isTypeScript).map(importsOf)) },
   { name: 'dead code and unused dependencies (knip)', faults: () => run('knip', ['--no-progress']) },
   { name: 'CRDs against their types', faults: () => crdFaults(readSources().filter(({ path }) => /^crds\/\w+\.yaml$/.test(path))) },
+  { name: 'client types against the running API', faults: clientFaults },
   { name: 'names, lengths, machine paths', faults: async () => readSources().flatMap(untidy) },
 ]
 

@@ -53,6 +53,25 @@ test.each(ISOLATIONS)('%s: a task goes from create to statistics through NATS, o
   await eventually(async () => expect((await ask(one, key, 'GET', '/v1/tasks/statistics')).body).toMatchObject({ total: 0, completed: 0 }))
 })
 
+test.each(ISOLATIONS)('%s: a user is made, has a task, and is erased, on both replicas', async (isolation) => {
+  const key = await createTenant(`people-${isolation}`, 'shard-b', { isolation })
+  const [one, other] = replicas
+  const user = await ask(one, key, 'POST', '/v1/users', { email: 'Ann@Example.com', displayName: 'Ann Lee' })
+  expect([user.status, user.body.email]).toEqual([201, 'ann@example.com'])
+  expect((await ask(other, key, 'POST', '/v1/users', { email: 'ann@example.com', displayName: 'Ann' })).status).toBe(409)
+  const task = await ask(other, key, 'POST', '/v1/tasks', { title: 'Call back', assignee: user.body.id })
+  expect(task.status).toBe(201)
+  const [userPath, taskPath] = [`/v1/users/${user.body.id}`, `/v1/tasks/${task.body.id}`]
+  for (const base of replicas) expect((await ask(base, key, 'GET', userPath)).body).toEqual(user.body)
+  expect((await ask(one, key, 'GET', taskPath)).body).toEqual(task.body)
+
+  expect((await ask(other, key, 'DELETE', userPath)).status).toBe(204)
+  for (const base of replicas) expect((await ask(base, key, 'GET', userPath)).status).toBe(404)
+  for (const base of replicas)
+    await eventually(async () => expect((await ask(base, key, 'GET', taskPath)).body).toMatchObject({ assignee: null, version: 2 }))
+  expect((await ask(one, key, 'POST', '/v1/tasks', { title: 'x', assignee: user.body.id })).status).toBe(400)
+})
+
 test('a Tenant that names a Shard which does not exist says so, and heals when it appears', async () => {
   await apply(tenantYaml('early', { shardRef: { name: 'shard-late' }, apiKeys: [{ name: 'main' }] }))
   await eventually(async () =>

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Client, escapeIdentifier } from 'pg'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
-import { formatRouting } from '../../config/routing.ts'
+import { formatRouting, SCOPES } from '../../config/routing.ts'
 import { type Contract, contractOf, problemsOf } from '../builders/conformance.ts'
 import { printFigure } from '../builders/figure.ts'
 import { read, type Sent, sendRaw, sendTo } from '../builders/http.ts'
@@ -12,6 +12,7 @@ import { buildDocument } from '../builders/routing.ts'
 import { createWorld, type RoutedTenant, type RunningRuntime, startRuntime, type World } from '../builders/world.ts'
 
 const NOBODY = '01890a5d-ac96-774b-bcce-b302099a8057'
+const EVERYTHING = [...SCOPES]
 const LIMITS = { statementMs: 900, lockMs: 300, idleInTransactionMs: 5_000 }
 
 let world: World
@@ -31,14 +32,14 @@ beforeAll(async () => {
     full: await world.addTenant('full', { limits: { ...LIMITS, tasks: 0, users: 0 } }),
     powerless: await world.addTenant('powerless', {}, []),
     suspended: await world.addTenant('suspended', { state: 'suspended' }),
-    away: await world.addTenant('away', { shard: 'shard-b' }),
-    broken: await world.addTenant('broken'),
-    locked: await world.addTenant('locked', { limits: LIMITS }),
+    away: await world.addTenant('away', { shard: 'shard-b' }, EVERYTHING),
+    broken: await world.addTenant('broken', {}, EVERYTHING),
+    locked: await world.addTenant('locked', { limits: LIMITS }, EVERYTHING),
   }
   await onTables(tenants.broken, (table) => `ALTER TABLE ${table} RENAME COLUMN tenant_id TO gone`)
   await superuser.query('BEGIN')
   await onTables(tenants.locked, (table) => `LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`)
-  runtime = await startRuntime(world, { TENANTRY_BODY_LIMIT_BYTES: '20000' })
+  runtime = await startRuntime(world, { TENANTRY_BODY_LIMIT_BYTES: '20000', TENANTRY_GATEWAY_ADDRESSES: '127.0.0.1' })
   const known = contractOf(runtime.url)
   if (known === undefined) throw new Error('the runtime has no document')
   contract = known
@@ -89,7 +90,8 @@ const RECIPES: Record<string, (operation: Offered) => Promise<Response>> = {
   '401 unauthenticated': (operation) => call(operation, { as: null }),
   '403 forbidden': (operation) => call(operation, { as: tenants.powerless }),
   '403 tenant-suspended': (operation) => call(operation, { as: tenants.suspended }),
-  '404 not-found': (operation) => call(operation),
+  '404 not-found': (operation) =>
+    operation.template.includes('{') ? call(operation) : call(operation, { as: null, headers: { 'x-tenant-id': 'nobody' } }),
   '413 payload-too-large': (operation) => call(operation, { body: OVERSIZE }),
   '415 unsupported-media-type': (operation) => call(operation, { body: 'x', headers: { 'content-type': 'text/plain' } }),
   '429 rate-limited': async (operation) => {

@@ -59,3 +59,21 @@ test.each([
 ])('HT-02: a user with %s is refused', async (_, json, field) => {
   expect((await send('POST', '/v1/users', json)).body).toMatchObject({ status: 400, errors: [{ field }] })
 })
+
+test('a user is erased once, by its own tenant, and its tasks are nobody’s', async () => {
+  const { body: user } = await register('eve@example.com')
+  const { body: task } = await send('POST', '/v1/tasks', { title: 'Call back', assignee: user.id })
+  expect(task.assignee).toBe(user.id)
+  const path = `/v1/users/${user.id}`
+  expect((await send('DELETE', path, undefined, globex)).status).toBe(404)
+  expect((await send('DELETE', path, undefined, acme, { 'if-match': '"7"' })).status).toBe(412)
+  const erased = await send('DELETE', path)
+  expect([erased.status, erased.body]).toEqual([204, {}])
+  expect([(await send('GET', path)).status, (await send('DELETE', path)).status]).toEqual([404, 404])
+  expect((await send('GET', `/v1/tasks/${task.id}`)).body).toMatchObject({ assignee: null, version: 2 })
+  expect((await send('POST', '/v1/tasks', { title: 'x', assignee: user.id })).body).toMatchObject({
+    status: 400,
+    errors: [{ field: 'assignee' }],
+  })
+  expect((await register('eve@example.com')).status).toBe(201)
+})

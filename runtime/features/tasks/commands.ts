@@ -1,11 +1,12 @@
 import type { z } from 'zod'
 import type { Aggregate, Command } from '../../commands/command.ts'
+import type { Reference } from '../../commands/reference.ts'
 import { TenantryError } from '../../errors.ts'
 import { completeTask, createTask, deleteTask, updateTask } from './decide.ts'
 import { evolve } from './evolve.ts'
 import { newTask, onlyId, taskEdit } from './input.ts'
 import { shownTask } from './output.ts'
-import { readTask, renderTask, saveTasks, taskById } from './repository.ts'
+import { assignedTo, readTask, renderTask, saveTasks, taskById } from './repository.ts'
 import { ASSIGNEE, type Task, type TaskEvent } from './task.ts'
 
 const task: Aggregate<Task, TaskEvent> = {
@@ -21,6 +22,14 @@ const task: Aggregate<Task, TaskEvent> = {
   },
   render: renderTask,
   output: shownTask,
+}
+
+/** A task refers to the user that it is assigned to. */
+export const assignee: Reference<Task, TaskEvent> = {
+  to: 'user',
+  aggregate: task,
+  find: assignedTo,
+  letGo: (state, moment) => updateTask({ assignee: null }, state, moment),
 }
 
 /** Makes a task. */

@@ -1,5 +1,5 @@
 import type { Feature } from '../feature.ts'
-import { CompleteTask, CreateTask, DeleteTask, UpdateTask } from './commands.ts'
+import { assignee, CompleteTask, CreateTask, DeleteTask, UpdateTask } from './commands.ts'
 import { GetTask, ListTasks, TaskStatistics } from './queries.ts'
 import { taskStatisticsProjection } from './statistics.ts'
 
@@ -9,5 +9,6 @@ export const tasks: Feature = {
   commands: [CreateTask, UpdateTask, CompleteTask, DeleteTask],
   queries: [TaskStatistics, GetTask, ListTasks],
   projections: [taskStatisticsProjection],
+  references: [assignee],
   invalidates: ({ type, aggregateId }) => (type.startsWith('task.') ? [`task:${aggregateId}`, 'tasks:statistics'] : []),
 }

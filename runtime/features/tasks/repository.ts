@@ -19,6 +19,17 @@ export function taskById(tenantUid: string, id: string): Statement {
   }
 }
 
+/** The tasks of a user as `taskById` gives them, each with its id; at most `limit`. */
+export function assignedTo(tenantUid: string, user: string, limit: number): Statement {
+  return {
+    name: 'task.assigned-to',
+    text: (schema) => `
+      SELECT id, (SELECT row_to_json(shown) FROM (SELECT ${TASK_COLUMNS}) shown)::text AS body, version, position
+      FROM ${schema}tasks WHERE tenant_id = $1 AND assignee_id = $2 ORDER BY id LIMIT $3`,
+    values: [tenantUid, user, limit],
+  }
+}
+
 /** Turns a row of `taskById` into the task. */
 export function readTask(row: Row): Loaded<Task> {
   const { version, ...state }: Task & { version: number } = JSON.parse(String(row.body))

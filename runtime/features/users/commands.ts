@@ -1,9 +1,9 @@
 import type { z } from 'zod'
 import type { Aggregate, Command } from '../../commands/command.ts'
 import { TenantryError } from '../../errors.ts'
-import { registerUser } from './decide.ts'
+import { eraseUser, registerUser } from './decide.ts'
 import { evolve } from './evolve.ts'
-import { newUser } from './input.ts'
+import { newUser, onlyId } from './input.ts'
 import { shownUser } from './output.ts'
 import { readUser, renderUser, saveUsers, userById } from './repository.ts'
 import type { User, UserEvent } from './user.ts'
@@ -35,4 +35,16 @@ export const RegisterUser: Command<z.infer<typeof newUser>, User, UserEvent> = {
   aggregate: user,
   target: () => undefined,
   decide: (input, _, moment) => registerUser(input, moment),
+}
+
+/** Erases what is told of a person; that there was a user of this id stays. */
+export const EraseUser: Command<z.infer<typeof onlyId>, User, UserEvent> = {
+  name: 'EraseUser',
+  summary: "Erase a person's data",
+  scope: 'users:write',
+  route: { method: 'DELETE', path: '/v1/users/{id}', status: 204 },
+  input: onlyId,
+  aggregate: user,
+  target: ({ id }) => id,
+  decide: (_, state) => eraseUser(state),
 }

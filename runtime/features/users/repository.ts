@@ -35,7 +35,7 @@ const TAKEN = (schema: string) => `CASE WHEN c.after IS NOT NULL AND (
       row_number() OVER (PARTITION BY c.after ->> 'email' ORDER BY c.ordinal) > 1
       OR EXISTS (SELECT FROM ${schema}users u WHERE u.tenant_id = $1 AND u.email = c.after ->> 'email' AND u.id <> c.id)) THEN 'email' END`
 
-/** Writes changed users, appends their events and advances the head. Refuses `email` to a second user. */
+/** Writes changed users, removes erased ones with the answers that show them, appends their events and advances the head. Refuses `email` to a second user. */
 export function saveUsers(tenantUid: string, epoch: number, changes: readonly Change<User>[], most: number | null): Statement {
   return {
     name: 'user.save',
@@ -48,6 +48,10 @@ export function saveUsers(tenantUid: string, epoch: number, changes: readonly Ch
         ON CONFLICT (tenant_id, id) DO UPDATE SET
           email = excluded.email, display_name = excluded.display_name, version = excluded.version, position = excluded.position,
           updated_at = excluded.updated_at
+      ), removed AS (
+        DELETE FROM ${schema}users WHERE tenant_id = $1 AND id = ANY (ARRAY(SELECT n.id FROM numbered n WHERE n.after IS NULL))
+      ), forgotten AS (
+        DELETE FROM ${schema}idempotency WHERE tenant_id = $1 AND aggregate_id = ANY (ARRAY(SELECT n.id FROM numbered n WHERE n.after IS NULL))
       ), ${append(schema, 'users')}
       ${saved}`,
     values: changeValues(tenantUid, epoch, changes, most),

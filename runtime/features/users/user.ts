@@ -11,4 +11,6 @@ export type User = {
 /** What is told of a person. */
 export type Person = Pick<User, 'email' | 'displayName'>
 
-export type UserEvent = { type: 'user.registered'; data: { user: Omit<User, keyof Person> }; personal: Person }
+export type UserEvent =
+  | { type: 'user.registered'; data: { user: Omit<User, keyof Person> }; personal: Person }
+  | { type: 'user.erased'; data: Record<string, never> }

@@ -3,6 +3,9 @@ import { type Operation, pathParameters } from './operation.ts'
 import { problemExamples, responsesOf } from './responses.ts'
 import { componentSchemas, inputSchema, type JsonSchema } from './schemas.ts'
 
+/** An OpenAPI 3.1 document, as it is made here. */
+export type OpenApiDocument = ReturnType<typeof describe>
+
 type Parameter = { name: string; in: 'path' | 'query' | 'header'; required?: boolean; description?: string; schema: JsonSchema }
 
 /** The OpenAPI 3.1 document of these operations: parameters, bodies and answers come of the very schemas that parse and are answered. */
@@ -64,6 +67,7 @@ function describeOperation(operation: Operation) {
     ...inPath.map((name) => parameter(name, 'path', input)),
     ...(operation.isCommand ? [] : others.map((name) => parameter(name, 'query', input))),
     ...conditions(operation),
+    ...(operation.isCommand ? [IDEMPOTENCY_KEY] : []),
   ]
   return {
     operationId: operation.id,
@@ -92,7 +96,7 @@ function bodyOf(input: Input, names: readonly string[]) {
   const { properties, required, description: _, ...rest } = input
   const schema = {
     ...rest,
-    properties: Object.fromEntries(names.map((name) => [name, properties[name]])),
+    properties: Object.fromEntries(Object.entries(properties).filter(([name]) => names.includes(name))),
     required: required.filter((name) => names.includes(name)),
   }
   return { required: schema.required.length > 0, content: { 'application/json': { schema } } }
@@ -106,6 +110,11 @@ function conditions({ isCommand, path, answers }: Operation): Parameter[] {
     ? [header('If-None-Match', 'Answer 304 when it still is one of these versions.')]
     : []
 }
+
+const IDEMPOTENCY_KEY = header(
+  'Idempotency-Key',
+  'Names this request among those of the same credential, such as "8e03978e-40d5-43dd-bc93-6894a57f9324", with or without the quotes. Sent again within 24 hours it has no second effect, and gets the same answer.',
+)
 
 function header(name: string, description: string): Parameter {
   return { name, in: 'header', description, schema: { type: 'string' } }

@@ -1,0 +1,11 @@
+import type { Feature } from '../feature.ts'
+import { ListAudit } from './queries.ts'
+
+/** Who has done what. */
+export const audit: Feature = {
+  name: 'audit',
+  commands: [],
+  queries: [ListAudit],
+  projections: [],
+  invalidates: () => [],
+}

@@ -1,0 +1,44 @@
+/** Text that is HTML already: the only thing that `html` takes in as it stands. */
+export type Markup = { readonly markup: string }
+
+type Content = Markup | string | number | readonly Markup[]
+
+/** Writes HTML. Whatever is put in is text, and is escaped, unless it is Markup itself. */
+export function html(parts: TemplateStringsArray, ...contents: readonly Content[]): Markup {
+  return { markup: parts.map((part, at) => part + (at < contents.length ? written(contents[at] ?? '') : '')).join('') }
+}
+
+/** Nothing. */
+export const NOTHING: Markup = { markup: '' }
+
+/** A sentence in which what stands in backticks is code. */
+export function prose(text: string): Markup {
+  return {
+    markup: text
+      .split('`')
+      .map((part, at) => (at % 2 === 0 ? escaped(part) : `<code>${escaped(part)}</code>`))
+      .join(''),
+  }
+}
+
+/** A value as JSON, over several lines. */
+export function json(value: unknown): Markup {
+  return html`<pre><code>${JSON.stringify(value, null, 2)}</code></pre>`
+}
+
+/** A table; no rows: nothing. */
+export function table(heads: readonly string[], rows: readonly (readonly Content[])[]): Markup {
+  if (rows.length === 0) return NOTHING
+  const cells = (row: readonly Content[]) => row.map((cell) => html`<td>${cell}</td>`)
+  return html`<div class="wide"><table><thead><tr>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
+<tbody>${rows.map((row) => html`<tr>${cells(row)}</tr>\n`)}</tbody></table></div>`
+}
+
+function written(content: Content): string {
+  if (typeof content === 'string' || typeof content === 'number') return escaped(String(content))
+  return 'markup' in content ? content.markup : content.map(({ markup }) => markup).join('')
+}
+
+function escaped(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;').replaceAll("'", '&#39;')
+}

@@ -1,0 +1,97 @@
+import type { OpenApiDocument } from '../openapi/document.ts'
+import type { Operation } from '../openapi/operation.ts'
+import type { JsonSchema } from '../openapi/schemas.ts'
+import { groupsOf, page, problemLink } from './layout.ts'
+import { html, json, type Markup, NOTHING, prose, table } from './markup.ts'
+import { fieldsOf, typeOf } from './schema.ts'
+
+type Described = OpenApiDocument['paths'][string][string]
+type Response = Described['responses'][string]
+
+/** The page of all operations: what they take, what they answer, what may go wrong. */
+export function referencePage(operations: readonly Operation[], document: OpenApiDocument): string {
+  const groups = groupsOf(operations).map(
+    ([tag, group]) => html`<h2 id="${tag}">${tag}</h2>${group.map((operation) => section(operation, document))}`,
+  )
+  const shapes = Object.entries(document.components.schemas).map(([name, schema]) => shape(name, schema))
+  return page(
+    'The API',
+    operations,
+    html`<h1>${document.info.title}</h1><p>${prose(document.info.description)}</p>${credentials(document)}${groups}<h2 id="shapes">Shapes</h2>${shapes}`,
+  )
+}
+
+function credentials({ components }: OpenApiDocument): Markup {
+  const { TenantId } = components.parameters
+  const schemes = Object.values(components.securitySchemes)
+  const rows = [
+    ...schemes.map((scheme) => [html`<code>${'name' in scheme ? scheme.name : 'Authorization: Bearer'}</code>`, prose(scheme.description)]),
+    [html`<code>${TenantId.name}</code>`, prose(TenantId.description)],
+  ]
+  return html`<h2 id="credentials">Who is calling</h2>${table(['header', 'what it says'], rows)}`
+}
+
+function section(operation: Operation, document: OpenApiDocument): Markup {
+  const { id, method, path, summary, access } = operation
+  const described = document.paths[path]?.[method]
+  if (described === undefined) return NOTHING
+  const responses = Object.entries(described.responses)
+  return html`<section id="${id}"><h3><span class="method ${method}">${method.toUpperCase()}</span><code>${path}</code></h3>
+<p>${summary}. <span class="faint">${access === 'public' ? 'No credential is needed.' : html`Scope <code>${access}</code>.`}</span></p>
+${parameters(described)}${body(described)}${example(operation, described)}
+<h4>Answers</h4>${table(['status', 'what it is', 'body'], responses.filter(([status]) => Number(status) < 400 || isOwn(responses, status)).map(answerRow))}
+<details><summary>What may go wrong</summary>${table(['status', 'problem'], responses.flatMap(problemRow))}</details></section>`
+}
+
+function isOwn(responses: readonly (readonly [string, Response])[], status: string): boolean {
+  return responses.some(([other, { content = {} }]) => other === status && 'application/json' in content)
+}
+
+function parameters({ parameters }: Described): Markup {
+  const rows = parameters.flatMap((parameter) =>
+    'name' in parameter
+      ? [
+          [
+            html`<code>${parameter.name}</code>`,
+            parameter.in,
+            typeOf(parameter.schema),
+            parameter.required === true ? 'yes' : 'no',
+            prose(parameter.description ?? ''),
+          ],
+        ]
+      : [],
+  )
+  return rows.length === 0 ? NOTHING : html`<h4>Parameters</h4>${table(['name', 'in', 'what it is', 'required', ''], rows)}`
+}
+
+function body({ requestBody }: Described): Markup {
+  return requestBody === undefined ? NOTHING : html`<h4>Body</h4>${fieldsOf(requestBody.content['application/json'].schema)}`
+}
+
+function example({ method, path, access }: Operation, { requestBody }: Described): Markup {
+  const schema: JsonSchema | undefined = requestBody?.content['application/json'].schema
+  const [sent] = schema?.examples ?? []
+  const lines = [
+    `curl${method === 'get' ? '' : ` -X ${method.toUpperCase()}`} "$TENANTRY_URL${path}"`,
+    ...(access === 'public' ? [] : ['-H "X-API-Key: $KEY"']),
+    ...(sent === undefined ? [] : ["-H 'Content-Type: application/json'", `-d '${JSON.stringify(sent)}'`]),
+  ]
+  return html`<pre><code>${lines.join(' \\\n  ')}</code></pre>`
+}
+
+function answerRow([status, { description, content = {} }]: [string, Response]): (string | Markup)[] {
+  const [type, { schema } = { schema: {} }] = Object.entries(content)[0] ?? ['']
+  const name = '$ref' in schema ? String(schema.$ref).split('/').at(-1) : undefined
+  return [status, prose(description), name === undefined ? type : html`<a href="#shape-${name}">${name}</a>`]
+}
+
+function problemRow([status, { content = {} }]: [string, Response]): (string | Markup)[][] {
+  const names = Object.keys(content['application/problem+json']?.examples ?? {})
+  const parsers: Record<string, string> = { 'request-timeout': 'invalid-request', 'headers-too-large': 'invalid-request' }
+  return names.map((name) => [status, problemLink(parsers[name] ?? name)])
+}
+
+function shape(name: string, schema: JsonSchema): Markup {
+  const [sample] = schema.examples ?? []
+  return html`<section id="shape-${name}"><h3>${name}</h3><p>${prose(schema.description ?? '')}</p>${fieldsOf(schema)}${sample === undefined ? NOTHING : json(sample)}</section>`
+}
