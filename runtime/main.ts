@@ -11,6 +11,7 @@ import { Jetstream } from './events/jetstream.ts'
 import { Relay } from './events/relay.ts'
 import { followEvents } from './events/stream.ts'
 import { audit } from './features/audit/index.ts'
+import { exportOf } from './features/export/index.ts'
 import type { Feature } from './features/feature.ts'
 import { tasks } from './features/tasks/index.ts'
 import { tenant } from './features/tenant/index.ts'
@@ -25,6 +26,7 @@ import { serveMetrics } from './metrics.ts'
 import { Projector } from './projections/projector.ts'
 import { createQueryBus } from './queries/bus.ts'
 import { createRead } from './queries/read.ts'
+import { createStreamBus } from './queries/stream.ts'
 import { clusterSource } from './routing/cluster.ts'
 import { folderSource } from './routing/folder.ts'
 import { followRouting, type Routing } from './routing/routing.ts'
@@ -32,7 +34,8 @@ import { describeSettings, readSettings, type Settings, SettingsError } from './
 import { DEFAULT_SESSION } from './shards/endpoint.ts'
 import { createSession, type Session, type Tenant } from './shards/session.ts'
 
-const FEATURES: readonly Feature[] = [tasks, users, tenant, audit]
+const DATA: readonly Feature[] = [tasks, users, tenant, audit]
+const FEATURES: readonly Feature[] = [...DATA, exportOf(DATA)]
 
 const STREAM = { stream: 'TENANTRY', prefix: 'tenantry' }
 
@@ -177,10 +180,16 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
       wake(uid)
     },
   })
+  const notes = createAudit(session)
   const queries = createQueryBus(
     FEATURES.flatMap((feature) => feature.queries),
     createRead(session, cache),
-    createAudit(session),
+    notes,
+  )
+  const streams = createStreamBus(
+    FEATURES.flatMap((feature) => feature.streams ?? []),
+    session,
+    notes,
   )
   const health = { accepting, routingLoaded: routing.loaded, shardReachable: () => anyReachable(routing, session) }
   const findTenant = createFindTenant({
@@ -191,7 +200,7 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
   })
   const { bodyLimit, requestDeadline, accessLog } = settings
   const api = await serveApi(
-    { features: FEATURES, commands, queries, findTenant, limiter, health, bodyLimit, requestDeadline, accessLog, log },
+    { features: FEATURES, commands, queries, streams, findTenant, limiter, health, bodyLimit, requestDeadline, accessLog, log },
     settings.port,
   )
   held.defer(() => api.close(0))

@@ -29,11 +29,12 @@ export function idBehind(list: List, cursor: string): string {
   throw new TenantryError('invalid-request', 'The cursor is none of this list.', { faults: [{ field: 'cursor', message: CURSOR_FAULT }] })
 }
 
+/** Binds a place to a list of a tenant: 8 bytes. */
 // A digest without a key, so that replicas share no secret and old cursors outlive them: a cursor opens nothing. Whoever makes one up gets
 // what the same list of the same tenant shows behind that id, and no row of anybody else: the tenant stands in the query, not in the cursor.
-function seal({ tenantUid, name, filter }: List, id: Buffer): Buffer {
+export function seal({ tenantUid, name, filter }: List, place: Buffer): Buffer {
   const narrowed = Object.entries(filter)
     .filter(([, value]) => value !== undefined)
     .sort(([left], [right]) => (left < right ? -1 : 1))
-  return hash('sha256', JSON.stringify([tenantUid, name, narrowed, id.toString('hex')]), 'buffer').subarray(0, 8)
+  return hash('sha256', JSON.stringify([tenantUid, name, narrowed, place.toString('hex')]), 'buffer').subarray(0, 8)
 }

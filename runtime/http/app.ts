@@ -6,6 +6,7 @@ import type { FindTenant } from '../identity/find-tenant.ts'
 import type { Admission, Limiter } from '../limits/limiter.ts'
 import type { Log } from '../log.ts'
 import type { QueryBus } from '../queries/bus.ts'
+import type { StreamBus } from '../queries/stream.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 import type { CommandExecutor } from './commands.ts'
 import { endpointsOf } from './endpoints.ts'
@@ -22,6 +23,7 @@ export type AppOptions = {
   features: readonly Feature[]
   commands: CommandExecutor
   queries: QueryBus
+  streams: StreamBus
   findTenant: FindTenant
   /** undefined: no tenant is held to limits of requests. */
   limiter: Limiter | undefined

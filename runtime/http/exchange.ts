@@ -1,7 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { channel } from 'node:diagnostics_channel'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { pipeline } from 'node:stream/promises'
 import type { TenantContext } from '../tenancy/context.ts'
+
+/** Milliseconds in which a client takes nothing of what is sent to it. */
+const STALLED = 30_000
 
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/
 
@@ -22,6 +26,11 @@ export const SAFE_HEADERS = {
 
 /** What an ended exchange announces on `tenantry:http.end`. */
 export type ExchangeEnd = { route: string; method: string; status: number; seconds: number }
+
+async function* whole(first: IteratorResult<string, void>, rest: AsyncGenerator<string, void> | undefined) {
+  if (first.done !== true) yield first.value
+  if (rest !== undefined) yield* rest
+}
 
 /** One request and its answer: its id, whose it is, and how long it may take. */
 export class Exchange {
@@ -72,6 +81,22 @@ export class Exchange {
       ...headers,
     })
     this.response.end(body)
+  }
+
+  /**
+   * Sends an answer piece by piece, each asked for when the client has taken the one before; no deadline holds from the first on, but a client
+   * that takes nothing for so long has left. What fails on the way breaks the answer off, so that nobody takes a part for the whole. Throws it.
+   */
+  async stream(headers: Record<string, string>, pieces: AsyncGenerator<string, void>): Promise<void> {
+    const first = await pieces.next()
+    if (this.response.headersSent) return void (await pieces.return())
+    clearTimeout(this.#deadline)
+    this.response.writeHead(200, { 'x-request-id': this.requestId, ...SAFE_HEADERS, ...headers })
+    this.response.setTimeout(STALLED, () => this.response.destroy())
+    await pipeline(whole(first, this.request.method === 'HEAD' ? undefined : pieces), this.response).catch((error: unknown) => {
+      // The client's leaving is no fault of anybody's.
+      if (!this.#over) throw error
+    })
   }
 
   /** Sends an answer that has no body by its nature (204, 304). */

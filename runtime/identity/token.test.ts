@@ -8,8 +8,9 @@ const part = (text: string) => Buffer.from(text).toString('base64url')
 const build = (header = HEADER, claims = CLAIMS) => `${part(header)}.${part(claims)}.${part('signature')}`
 
 test('a token is read as it stands', () => {
-  const read = { tenantId: 'acme', algorithm: 'ES256', expiresAt: 1_790_000_000_000, subject: 'alice' }
+  const read = { tenantId: 'acme', expiresAt: 1_790_000_000_000, caller: 'jwt:alice' }
   expect(readToken(build())).toEqual({ ...read, scopes: ['tasks:read', 'tasks:write'] })
+  expect(readToken(build(HEADER, '{"tenant_id":"acme","exp":1790000000}'))).toMatchObject({ caller: 'jwt', scopes: [] })
   const scp = (value: unknown) => build(HEADER, CLAIMS.replace('"scope":"tasks:read tasks:write"', `"scp":${JSON.stringify(value)}`))
   expect(readToken(scp(['tasks:read']))?.scopes).toEqual(['tasks:read'])
   expect(readToken(scp('tasks:read users:read'))?.scopes).toEqual(['tasks:read', 'users:read'])
@@ -56,7 +57,8 @@ test.each([
   ['no end', build(HEADER, '{"tenant_id":"acme","sub":"alice"}')],
   ['an end that is text', build(HEADER, '{"tenant_id":"acme","exp":"1790000000","sub":"alice"}')],
   ['an end without end', build(HEADER, '{"tenant_id":"acme","exp":1e999,"sub":"alice"}')],
-  ['no subject', build(HEADER, '{"tenant_id":"acme","exp":1790000000}')],
+  ['a subject that is a number', build(HEADER, '{"tenant_id":"acme","exp":1790000000,"sub":7}')],
+  ['an empty subject', build(HEADER, '{"tenant_id":"acme","exp":1790000000,"sub":""}')],
   ['a subject with a null byte', build(HEADER, CLAIMS.replace('alice', 'a\\u0000'))],
   ['a subject with half a character', build(HEADER, CLAIMS.replace('alice', 'a\\ud800'))],
 ])('TI-04: a token with %s is none', (_, token) => {

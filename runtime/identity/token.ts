@@ -1,5 +1,5 @@
 /** A bearer token as it was sent: what it says, of which nothing is verified yet. */
-export type ReadToken = { tenantId: string; algorithm: string; expiresAt: number; subject: string; scopes: readonly unknown[] }
+export type ReadToken = { tenantId: string; expiresAt: number; caller: string; scopes: readonly unknown[] }
 
 /** The longest token that is looked at, in characters. */
 const LONGEST_TOKEN = 8_192
@@ -20,14 +20,9 @@ export function readToken(token: string): ReadToken | undefined {
   const claims = parts && readPart(parts[2] ?? '')
   if (!header || !claims || !isPlain(header)) return undefined
   const { tenant_id: tenantId, exp, sub } = claims
-  if (typeof tenantId !== 'string' || !Number.isFinite(exp) || typeof sub !== 'string' || !isName(sub)) return undefined
-  return {
-    tenantId,
-    algorithm: String(header.alg),
-    expiresAt: Number(exp) * 1_000,
-    subject: sub,
-    scopes: wordsOf(claims.scope ?? claims.scp),
-  }
+  if (typeof tenantId !== 'string' || typeof exp !== 'number' || !Number.isFinite(exp) || !isSubject(sub)) return undefined
+  const caller = sub === undefined ? 'jwt' : `jwt:${sub}`
+  return { tenantId, expiresAt: exp * 1_000, caller, scopes: wordsOf(claims.scope ?? claims.scp) }
 }
 
 type Fields = Record<string, unknown>
@@ -38,9 +33,10 @@ function isPlain({ typ, kid, ...header }: Fields): boolean {
   return REFUSED.every((name) => header[name] === undefined)
 }
 
-/** A subject becomes part of records and logs. */
-function isName(text: string): boolean {
-  return text.length > 0 && text.length <= 255 && text.isWellFormed() && !/\p{Cc}/u.test(text)
+/** A subject becomes part of records and logs; a token may name nobody. */
+function isSubject(sub: unknown): sub is string | undefined {
+  if (sub === undefined) return true
+  return typeof sub === 'string' && sub.length > 0 && sub.length <= 255 && sub.isWellFormed() && !/\p{Cc}/u.test(sub)
 }
 
 function wordsOf(claim: unknown): readonly unknown[] {

@@ -40,7 +40,7 @@ export function createVerifyToken(log: Log, keySets = new KeySets()): VerifyToke
     } catch (error) {
       return refused(error, route, log)
     }
-    const principal = { route, caller: `jwt:${read.subject}`, scopes: parseScopes(read.scopes) }
+    const principal = { route, caller: read.caller, scopes: parseScopes(read.scopes) }
     verified.set(digest, { principal, expiresAt: read.expiresAt })
     return principal
   }

@@ -1,7 +1,7 @@
-import type { Scope } from '../../config/routing.ts'
 import type { Audit } from '../events/audit.ts'
 import type { TenantContext } from '../tenancy/context.ts'
-import { checkScope, requireScope } from '../tenancy/scopes.ts'
+import { checkScope } from '../tenancy/scopes.ts'
+import { createAdmit } from './admit.ts'
 import type { Answer, Query } from './query.ts'
 import type { Read } from './read.ts'
 
@@ -10,9 +10,6 @@ export type QueryBus = {
   /** Answers `name` for `tenant`; `input` was parsed by the query's schema. Undefined: there is no such thing. Throws when the name is not known, and `forbidden` when the caller lacks its scope. */
   ask: (tenant: TenantContext, name: string, input: unknown, signal?: AbortSignal) => Promise<Answer | undefined>
 }
-
-/** What is read with this scope is noted. */
-const ADMINISTRATION: Scope = 'tenant:admin'
 
 // biome-ignore lint/suspicious/noExplicitAny: each query has its own input; its schema has made it before
 type AnyQuery = Query<any>
@@ -25,21 +22,12 @@ export function createQueryBus(queries: readonly AnyQuery[], read: Read, audit: 
     checkScope(query)
     byName.set(query.name, query)
   }
-  const admit = async (tenant: TenantContext, name: string, scope: Scope): Promise<void> => {
-    try {
-      requireScope(tenant, scope)
-    } catch (error) {
-      await audit.refused(tenant, name, error)
-      throw error
-    }
-    await audit.note(tenant, name, 'done')
-  }
+  const admit = createAdmit(audit)
   return {
     ask: async (tenant, name, input, signal) => {
       const query = byName.get(name)
       if (query === undefined) throw new Error(`no query is called ${name}`)
-      if (query.scope === ADMINISTRATION) await admit(tenant, name, query.scope)
-      else if (query.scope !== 'any') requireScope(tenant, query.scope)
+      await admit(tenant, query)
       return read(tenant, query, input, signal)
     },
   }

@@ -11,7 +11,7 @@ export type TenantContext = {
   uid: string
   /** Where the tenant lives, as the table said when the work began. */
   route: Route
-  /** The principal that spoke, by a name that stays: `key:<name>` for an API key. */
+  /** The principal that spoke, by a name that stays; see tenancy/identify. */
   caller: string
   /** What the principal may do. */
   scopes: ReadonlySet<Scope>

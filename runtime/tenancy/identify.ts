@@ -1,7 +1,7 @@
 import { DEFAULT_SCOPES, type Route, SCOPES, type Scope } from '../../config/routing.ts'
 import { labelOf, type Names, namedBy } from './host.ts'
 
-/** Somebody whose credential was verified. `caller` is a name that stays: `key:<name>`, `jwt:<sub>`, `gateway`. */
+/** Somebody whose credential was verified. `caller` is a name that stays: `key:<name>`, `jwt:<sub>` (`jwt` where a token names nobody), `gateway`. */
 export type Principal = { route: Route; caller: string; scopes: ReadonlySet<Scope> }
 
 /** What a request says about whose it is, its credentials verified. */

@@ -71,6 +71,10 @@ export type paths = {
     /** The audit log, newest first, a page at a time. */
     get: { parameters: { query?: { limit?: number; cursor?: string; actor?: string; action?: string }; header?: { 'X-Tenant-ID'?: string } }; responses: { 200: { content: { 'application/json': AuditPage } }; default: { content: { 'application/problem+json': Problem } } } }
   }
+  '/v1/admin/export': {
+    /** Everything of the tenant, as lines of JSON that end with a checksum. */
+    get: { parameters: { query?: { after?: string }; header?: { 'X-Tenant-ID'?: string } }; responses: { 200: { content: { 'application/x-ndjson': Record<string, unknown> } }; default: { content: { 'application/problem+json': Problem } } } }
+  }
   '/openapi.json': {
     /** This document. */
     get: { parameters: { header?: { 'If-None-Match'?: string } }; responses: { 200: { content: { 'application/json': Record<string, unknown> } }; 304: { content?: never }; default: { content: { 'application/problem+json': Problem } } } }

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { printFigure } from '../builders/figure.ts'
+import { createProvider } from '../builders/provider.ts'
 import { ask, createTenant, eventually, kill, kubectl, local, replicas, token } from './platform.ts'
 
 type Answer = { at: number; status: number }
@@ -69,4 +70,21 @@ test('TI-05: a key ends at its time on every replica, with no operator to say so
   })
   const refused = await ask(replicas[0], key, 'POST', '/v1/tasks', { title: 'x' })
   expect([refused.status, JSON.stringify(refused.body)]).toEqual([403, expect.stringContaining('tasks:write')])
+})
+
+test('TI-04: tokens of a provider are taken by every replica as soon as the Tenant is Ready, and refused when it is taken out', async () => {
+  const provider = await createProvider('badge')
+  const { algorithms: _, ...pinned } = provider.issuer
+  await createTenant('badge', 'shard-a', { jwt: pinned })
+  const bearer = `Bearer ${await provider.sign(provider.claims('badge'))}`
+  const statuses = () =>
+    Promise.all(replicas.map(async (base) => (await fetch(new URL('/v1/tasks', base), { headers: { authorization: bearer } })).status))
+  expect(await statuses()).toEqual([200, 200])
+  await patch('badge', { jwt: null })
+  const done = Date.now()
+  await eventually(async () => expect(await statuses()).toEqual([401, 401]), 5)
+  const late = Date.now() - done
+  printFigure(`TI-04: tokens were refused by all replicas ${late} ms after kubectl had taken their provider out`)
+  // A refusal comes after a look at the routing config, for which it may wait a second.
+  expect(late).toBeLessThan(2_000)
 })

@@ -1,4 +1,5 @@
 import type { Feature } from '../feature.ts'
+import { exportedAudit } from './exported.ts'
 import { ListAudit } from './queries.ts'
 
 /** Who has done what. */
@@ -7,5 +8,6 @@ export const audit: Feature = {
   commands: [],
   queries: [ListAudit],
   projections: [],
+  exports: [exportedAudit],
   invalidates: () => [],
 }

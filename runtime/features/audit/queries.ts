@@ -30,6 +30,10 @@ export const ListAudit: Query<Filter> = {
   answer: (rows, filter, { uid }) => pageAnswer(rows, auditList(uid, filter)),
 }
 
+/** The JSON of a line of the log. */
+export const AUDIT_ENTRY = `json_build_object('id', id, 'time', ${time('time')}, 'actor', caller, 'action', action, 'result', result,
+                 'target', target, 'requestId', request_id)::text`
+
 const NEWEST = [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER] as const
 
 /**
@@ -56,8 +60,7 @@ function listAudit(tenantUid: string, filter: Filter): Statement {
       ), page AS (
         SELECT row_number() OVER (ORDER BY position DESC, number DESC) AS place,
                lpad(to_hex(position), 16, '0') || lpad(to_hex(number), 16, '0') AS next,
-               json_build_object('id', id, 'time', ${time('time')}, 'actor', caller, 'action', action, 'result', result,
-                                 'target', target, 'requestId', request_id)::text AS body
+               ${AUDIT_ENTRY} AS body
         FROM (SELECT * FROM done UNION ALL SELECT * FROM other ORDER BY position DESC, number DESC LIMIT $2::int + 1) line
       )
       SELECT coalesce(string_agg(body, ',' ORDER BY place) FILTER (WHERE place <= $2::int), '') AS items,

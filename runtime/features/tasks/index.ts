@@ -1,6 +1,8 @@
+import { exportedTable } from '../exported.ts'
 import type { Feature } from '../feature.ts'
 import { assignee, CompleteTask, CreateTask, DeleteTask, UpdateTask } from './commands.ts'
 import { GetTask, ListTasks, TaskStatistics } from './queries.ts'
+import { TASK_COLUMNS } from './repository.ts'
 import { taskStatisticsProjection } from './statistics.ts'
 
 /** Tasks and their statistics. */
@@ -10,5 +12,6 @@ export const tasks: Feature = {
   queries: [TaskStatistics, GetTask, ListTasks],
   projections: [taskStatisticsProjection],
   references: [assignee],
+  exports: [exportedTable('tasks', TASK_COLUMNS)],
   invalidates: ({ type, aggregateId }) => (type.startsWith('task.') ? [`task:${aggregateId}`, 'tasks:statistics'] : []),
 }

@@ -1,6 +1,8 @@
+import { exportedTable } from '../exported.ts'
 import type { Feature } from '../feature.ts'
 import { EraseUser, RegisterUser } from './commands.ts'
 import { GetUser, ListUsers } from './queries.ts'
+import { USER_COLUMNS } from './repository.ts'
 
 /** The people of a tenant. */
 export const users: Feature = {
@@ -8,5 +10,6 @@ export const users: Feature = {
   commands: [RegisterUser, EraseUser],
   queries: [GetUser, ListUsers],
   projections: [],
+  exports: [exportedTable('users', USER_COLUMNS)],
   invalidates: () => [],
 }

@@ -2,6 +2,7 @@ import type { RequestHandler } from 'express'
 import { z } from 'zod'
 import type { Scope } from '../../../config/routing.ts'
 import type { Feature } from '../../features/feature.ts'
+import type { AnyStreamQuery } from '../../queries/stream.ts'
 
 /** One way to answer. Without a schema the body is text of that type; without a type there is no body. */
 export type Answer = {
@@ -53,6 +54,12 @@ export function queryOperation(query: Feature['queries'][number], tag: string): 
   const { name: id, summary, input, output, versioned, route } = query
   const answer: Answer = { status: 200, description: 'What was asked for.', type: 'application/json', schema: output, versioned }
   return { id, method: 'get', path: route.path, summary, tag, access: query.scope, input, isCommand: false, answers: [answer] }
+}
+
+/** A feature's stream as an operation. */
+export function streamOperation({ name: id, summary, input, route, scope, type }: AnyStreamQuery, tag: string): Operation {
+  const answers = [{ status: 200, description: 'What was asked for, piece by piece.', type } as const]
+  return { id, method: 'get', path: route.path, summary, tag, access: scope, input, isCommand: false, answers }
 }
 
 /** Something that needs no tenant and takes no input. */

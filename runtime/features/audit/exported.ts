@@ -1,0 +1,27 @@
+import type { Exported } from '../exported.ts'
+import { AUDIT_ENTRY } from './queries.ts'
+
+/** The audit log in its own order, oldest first; its keys are position, number and id. */
+export const exportedAudit: Exported = {
+  name: 'audit',
+  page: (tenantUid, after = '0/0/00000000-0000-0000-0000-000000000000', limit) => {
+    const [position = '', number = '', id = ''] = after.split('/')
+    return {
+      name: 'audit.export',
+      text: (schema) => `
+        SELECT position || '/' || number || '/' || id AS key, ${AUDIT_ENTRY} AS body
+        FROM (
+          (SELECT position, 0::bigint AS number, id, time, caller, command AS action, 'done' AS result, aggregate_id AS target, request_id
+           FROM ${schema}events
+           WHERE tenant_id = $1 AND position >= $2::bigint AND (position, 0::bigint, id) > ($2, $3::bigint, $4::uuid) AND command IS NOT NULL
+           ORDER BY position LIMIT $5::int)
+          UNION ALL
+          (SELECT position, number, id, time, caller, action, result, target, request_id
+           FROM ${schema}audit WHERE tenant_id = $1 AND (position, number, id) > ($2, $3, $4) ORDER BY position, number, id LIMIT $5)
+        ) line
+        ORDER BY position, number, id LIMIT $5`,
+      values: [tenantUid, position, number, id, limit],
+    }
+  },
+  read: ({ key, body }) => ({ key: String(key), body: String(body) }),
+}
