@@ -103,7 +103,7 @@ describe.each(ISOLATIONS)('%s tenants', (isolation) => {
   })
 
   afterEach(async () => {
-    expect(differences).toEqual([])
+    expect(differences.slice(0, 3)).toEqual([])
     // All of it is still there, as it was.
     for (const [path, ids] of foreign) {
       for (const id of ids) expect((await read(await sendTo(runtime.url, `${path}/${id}`, { as: globex }))).version).toBe(1)
@@ -117,7 +117,7 @@ describe.each(ISOLATIONS)('%s tenants', (isolation) => {
     calls += 1
     const [left, right] = await Promise.all([theirs.then(seen), missing.then(seen)])
     const told = [SECRET, ...foreignIds()].filter((text) => left.includes(text))
-    if (left !== right || told.length > 0) differences.push(`${what}\n  theirs:  ${left}\n  missing: ${right}`)
+    if (left !== right || told.length > 0) differences.push(`${what}\n  theirs:  ${left}\n  missing: ${right}`.slice(0, 1_000))
   }
 
   test('TI-07: an id of another tenant in the path is answered as one that never was', async () => {
@@ -133,11 +133,10 @@ describe.each(ISOLATIONS)('%s tenants', (isolation) => {
     for (const operation of named) {
       for (const headers of conditions) {
         for (const id of foreignIds()) {
-          await alike(
-            `${operation.id} ${JSON.stringify(headers)}`,
-            call(operation, acme, id, { headers }),
-            call(operation, acme, randomUUID(), { headers }),
-          )
+          // A key that the caller has used before would be known as its own, not as the victim's.
+          const others = 'idempotency-key' in headers ? { 'idempotency-key': randomUUID() } : headers
+          const theirs = call(operation, acme, id, { headers })
+          await alike(`${operation.id} ${JSON.stringify(headers)}`, theirs, call(operation, acme, randomUUID(), { headers: others }))
         }
       }
     }

@@ -12,7 +12,6 @@ import { buildDocument } from '../builders/routing.ts'
 import { createWorld, type RoutedTenant, type RunningRuntime, startRuntime, type World } from '../builders/world.ts'
 
 const NOBODY = '01890a5d-ac96-774b-bcce-b302099a8057'
-const EVERYTHING = [...SCOPES]
 const LIMITS = { statementMs: 900, lockMs: 300, idleInTransactionMs: 5_000 }
 
 let world: World
@@ -27,14 +26,14 @@ beforeAll(async () => {
   superuser = await connectAsSuperuser(inject('postgres'), world.database.name)
   await routeToNowhere('shard-b')
   tenants = {
-    acme: await world.addTenant('acme'),
-    busy: await world.addTenant('busy', { limits: { ...LIMITS, requestsPerSecond: 1, burst: 1 } }),
-    full: await world.addTenant('full', { limits: { ...LIMITS, tasks: 0, users: 0 } }),
+    acme: await world.addTenant('acme', {}, [...SCOPES]),
+    busy: await world.addTenant('busy', { limits: { ...LIMITS, requestsPerSecond: 1, burst: 1 } }, [...SCOPES]),
+    full: await world.addTenant('full', { limits: { ...LIMITS, tasks: 0, users: 0 } }, [...SCOPES]),
     powerless: await world.addTenant('powerless', {}, []),
-    suspended: await world.addTenant('suspended', { state: 'suspended' }),
-    away: await world.addTenant('away', { shard: 'shard-b' }, EVERYTHING),
-    broken: await world.addTenant('broken', {}, EVERYTHING),
-    locked: await world.addTenant('locked', { limits: LIMITS }, EVERYTHING),
+    suspended: await world.addTenant('suspended', { state: 'suspended' }, [...SCOPES]),
+    away: await world.addTenant('away', { shard: 'shard-b' }, [...SCOPES]),
+    broken: await world.addTenant('broken', {}, [...SCOPES]),
+    locked: await world.addTenant('locked', { limits: LIMITS }, [...SCOPES]),
   }
   await onTables(tenants.broken, (table) => `ALTER TABLE ${table} RENAME COLUMN tenant_id TO gone`)
   await superuser.query('BEGIN')
