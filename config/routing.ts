@@ -39,6 +39,10 @@ const limitsSchema = z.strictObject({
   statementMs: z.int().positive(),
   lockMs: z.int().positive(),
   idleInTransactionMs: z.int().positive(),
+  /** How many requests it may send a second and, after a rest, at once (left out: twice that), and have under way at once; left out: any number. */
+  requestsPerSecond: z.int().positive().optional(),
+  burst: z.int().positive().optional(),
+  concurrency: z.int().positive().optional(),
   /** How many of each the tenant may have; left out: any number. */
   tasks: z.int().nonnegative().optional(),
   users: z.int().nonnegative().optional(),
@@ -144,7 +148,7 @@ export type Route = z.infer<typeof routeSchema>
 /** Who signs a tenant's bearer tokens. */
 export type Issuer = NonNullable<Route['jwt']>
 
-/** How long a tenant's work may keep the database, in milliseconds, and how much it may have there. */
+/** How long a tenant's work may keep the database, in milliseconds, how many requests it may send, and how much it may have. */
 export type Limits = z.infer<typeof limitsSchema>
 
 /** What a tenant may have only so many of, by the name of the limit and of the table. */

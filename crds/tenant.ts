@@ -22,7 +22,7 @@ export type TenantSpec = {
   suspended: boolean
   /** RFC 3339. */
   subscriptionEndsAt?: string
-  limits?: { connections?: number; tasks?: number; users?: number }
+  limits?: { requestsPerSecond?: number; burst?: number; concurrency?: number; connections?: number; tasks?: number; users?: number }
   settings?: Record<string, unknown>
   adopt?: string
   credentials?: { rotateAfter?: string }

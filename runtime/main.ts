@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command } from 'commander'
-import { connectRedis } from './cache/redis.ts'
+import { createSharedBucket } from './cache/bucket.ts'
+import { connectRedis, type RedisConnection } from './cache/connection.ts'
+import { createSharedCache } from './cache/redis.ts'
 import { type Cache, createCache } from './cache/tiers.ts'
 import { createCommandBus } from './commands/bus.ts'
 import { createAudit } from './events/audit.ts'
@@ -18,6 +20,7 @@ import { type Api, serveApi } from './http/server.ts'
 import { createFindTenant } from './identity/find-tenant.ts'
 import { createIsGateway } from './identity/gateway.ts'
 import { createVerifyToken } from './identity/verify.ts'
+import { createLimiter, type Limiter } from './limits/limiter.ts'
 import { createLog, type Log } from './log.ts'
 import { serveMetrics } from './metrics.ts'
 import { Projector } from './projections/projector.ts'
@@ -97,9 +100,11 @@ async function start(settings: Settings, log: Log, held: AsyncDisposableStack, a
   held.adopt(routing, (opened) => opened.close())
   const session = openSession(settings, routing, log)
   held.defer(() => session.close())
-  const cache = settings.cache ? openCache(settings, log, held) : undefined
+  const redis = openRedis(settings, log, held)
+  const cache = settings.cache ? createCache(redis && createSharedCache(redis)) : undefined
+  const limiter = settings.limits ? createLimiter(redis && createSharedBucket(redis)) : undefined
   const wake = openEvents(settings, { routing, session, cache, log }, held)
-  return openApi(settings, { routing, session, cache, wake, accepting, log }, held)
+  return openApi(settings, { routing, session, cache, limiter, wake, accepting, log }, held)
 }
 
 function follow({ routing }: Settings, log: Log): Routing {
@@ -126,10 +131,11 @@ function openSession(settings: Settings, routing: Routing, log: Log): Session {
   })
 }
 
-function openCache({ redisUrl }: Settings, log: Log, held: AsyncDisposableStack): Cache {
-  const cache = createCache(redisUrl === undefined ? undefined : connectRedis(redisUrl, log))
-  held.defer(() => cache.close())
-  return cache
+function openRedis({ redisUrl }: Settings, log: Log, held: AsyncDisposableStack): RedisConnection | undefined {
+  if (redisUrl === undefined) return undefined
+  const redis = connectRedis(redisUrl, log)
+  held.defer(() => redis.close())
+  return redis
 }
 
 type Parts = { routing: Routing; session: Session; cache: Cache | undefined; log: Log }
@@ -162,10 +168,10 @@ function openEvents({ natsUrl }: Settings, { routing, session, cache, log }: Par
   return (uid) => relay.wake(uid)
 }
 
-type ApiParts = Parts & { wake: (uid: string) => void; accepting: () => boolean }
+type ApiParts = Parts & { limiter: Limiter | undefined; wake: (uid: string) => void; accepting: () => boolean }
 
 async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposableStack): Promise<Api> {
-  const { routing, session, cache, wake, accepting, log } = parts
+  const { routing, session, cache, limiter, wake, accepting, log } = parts
   const commands = createCommandBus({
     session,
     commands: FEATURES.flatMap((feature) => feature.commands),
@@ -197,7 +203,7 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
   })
   const { bodyLimit, requestDeadline, accessLog } = settings
   const api = await serveApi(
-    { features: FEATURES, commands, queries, streams, findTenant, health, bodyLimit, requestDeadline, accessLog, log },
+    { features: FEATURES, commands, queries, streams, findTenant, limiter, health, bodyLimit, requestDeadline, accessLog, log },
     settings.port,
   )
   held.defer(() => api.close(0))

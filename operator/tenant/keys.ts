@@ -19,8 +19,8 @@ const PREVIOUS_HASH = 'tenantry.dev/previous-sha256'
 const PREVIOUS_UNTIL = 'tenantry.dev/previous-until'
 
 /**
- * An API key of a Tenant, as its Secret has it. `sha256` is undefined when the Secret holds no token of ours, `prefix` is what is no secret of it; `previous` is a token that
- * was replaced and is still valid for a while. Times are milliseconds since 1970.
+ * An API key of a Tenant, as its Secret has it. `sha256`, and `prefix`, the part of the token that is no secret, are undefined when the
+ * Secret holds no token of ours; `previous` is a token that was replaced and is still valid for a while. Times are milliseconds since 1970.
  */
 export type ApiKey = {
   name: string

@@ -3,6 +3,7 @@ import express, { type Express, type NextFunction, type Request, type RequestHan
 import { ERRORS, TenantryError } from '../errors.ts'
 import type { Feature } from '../features/feature.ts'
 import type { FindTenant } from '../identity/find-tenant.ts'
+import type { Admission, Limiter } from '../limits/limiter.ts'
 import type { Log } from '../log.ts'
 import type { QueryBus } from '../queries/bus.ts'
 import type { StreamBus } from '../queries/stream.ts'
@@ -12,6 +13,7 @@ import { endpointsOf } from './endpoints.ts'
 import type { Exchange } from './exchange.ts'
 import type { Health } from './health.ts'
 import { requireShallow } from './input.ts'
+import { limitHeaders, rateLimited } from './limits.ts'
 import type { Endpoint, Operation } from './openapi/operation.ts'
 import { toProblem, toTenantryError } from './problems.ts'
 import { evidenceOf } from './tenant.ts'
@@ -23,6 +25,8 @@ export type AppOptions = {
   queries: QueryBus
   streams: StreamBus
   findTenant: FindTenant
+  /** undefined: no tenant is held to limits of requests. */
+  limiter: Limiter | undefined
   health: Health
   /** The largest body, in bytes. */
   bodyLimit: number
@@ -37,8 +41,11 @@ export function createApp(options: AppOptions, enter: Enter): Express {
   const app = express()
   app.disable('x-powered-by').disable('etag').enable('case sensitive routing').enable('strict routing').set('query parser', false)
   const authenticate = async (exchange: Exchange): Promise<TenantContext> => {
-    exchange.tenant ??= await options.findTenant(evidenceOf(exchange.request), exchange.requestId)
-    return exchange.tenant
+    if (exchange.tenant !== undefined) return exchange.tenant
+    const tenant = await options.findTenant(evidenceOf(exchange.request), exchange.requestId)
+    exchange.tenant = tenant
+    if (options.limiter !== undefined) await admit(exchange, options.limiter.enter(tenant))
+    return tenant
   }
   const readJson = express.json({ limit: options.bodyLimit, type: () => true, verify: requireReadable })
   app.use(requireTarget)
@@ -52,6 +59,14 @@ export function createApp(options: AppOptions, enter: Enter): Express {
   })
   app.use((thrown: unknown, request: Request, _response: Response, _next: NextFunction) => refuse(thrown, enter(request), options.log))
   return app
+}
+
+/** Throws `rate-limited`; every answer from now on tells what is left. */
+async function admit(exchange: Exchange, entered: Admission | Promise<Admission>): Promise<void> {
+  const admission = entered instanceof Promise ? await entered : entered
+  exchange.headers = limitHeaders(admission)
+  if (admission.refused !== undefined) throw rateLimited(admission)
+  exchange.onOver = admission.leave
 }
 
 type Routes = Map<string, Map<Operation['method'], readonly RequestHandler[]>>

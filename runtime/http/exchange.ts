@@ -44,6 +44,10 @@ export class Exchange {
   /** The path as it was declared, for metrics: never what the client sent. */
   route = '(unknown)'
   tenant: TenantContext | undefined
+  /** What every answer from now on carries. */
+  headers: Record<string, string> = {}
+  /** Called once, when the connection is done with this exchange. */
+  onOver: (() => void) | undefined
 
   constructor(request: IncomingMessage, response: ServerResponse, deadline: number, onDeadline: (exchange: Exchange) => void) {
     this.request = request
@@ -72,6 +76,7 @@ export class Exchange {
     this.response.writeHead(status, {
       'x-request-id': this.requestId,
       ...SAFE_HEADERS,
+      ...this.headers,
       'content-length': Buffer.byteLength(body),
       ...headers,
     })
@@ -97,7 +102,7 @@ export class Exchange {
   /** Sends an answer that has no body by its nature (204, 304). */
   replyEmpty(status: 204 | 304, headers: Record<string, string | number>): void {
     if (this.response.headersSent) return
-    this.response.writeHead(status, { 'x-request-id': this.requestId, ...SAFE_HEADERS, ...headers })
+    this.response.writeHead(status, { 'x-request-id': this.requestId, ...SAFE_HEADERS, ...this.headers, ...headers })
     this.response.end()
   }
 
@@ -105,6 +110,7 @@ export class Exchange {
   end(): ExchangeEnd {
     clearTimeout(this.#deadline)
     this.#over = true
+    this.onOver?.()
     const answered = this.response.writableFinished
     if (!answered) this.abort()
     const end = {

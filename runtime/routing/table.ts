@@ -5,7 +5,7 @@ import type { Principal } from '../tenancy/identify.ts'
 export type ShardAccess = ShardEndpoint & { name: string; credentials: Credentials }
 
 /** A key that the table knows: the SHA-256 of its token, and when it ends in milliseconds since 1970. */
-export type KnownKey = Principal & { sha256: string; digest: Uint8Array; expiresAt: number }
+export type KnownKey = Principal & { digest: Uint8Array; expiresAt: number }
 
 /** Where every tenant lives, as one value: a request that took a table sees one truth until its end. */
 export type RoutingTable = {
@@ -36,7 +36,7 @@ export function buildTable(
   credentials: ReadonlyMap<string, Credentials>,
   previous: ReadonlyMap<string, ShardAccess>,
 ): RoutingTable {
-  const byToken = claims<KnownKey & { prefix: string | undefined }>((known) => known.route)
+  const byToken = claims<KnownKey & { foundBy: string }>((known) => known.route)
   const byHost = claims<Route>((route) => route)
   const byId = claims<Route>((route) => route)
   const byUid = claims<Route>((route) => route)
@@ -60,7 +60,7 @@ export function buildTable(
     // A key's hash is told to nobody: it would be enough to find the key's owner in another leak.
     ...byToken.doubles.map(() => 'two tenants with the same key'),
   ]
-  const byKey = Map.groupBy(byToken.map.values(), ({ prefix, sha256 }) => prefix ?? sha256)
+  const byKey = Map.groupBy(byToken.map.values(), ({ foundBy }) => foundBy)
   return { byKey, byHost: byHost.map, byId: byId.map, byUid: byUid.map, shards, logins: credentials, faults }
 }
 
@@ -69,9 +69,8 @@ function knownKey(route: Route, { name, sha256, prefix, scopes, expiresAt }: Rou
     route,
     caller: `key:${name}`,
     scopes: new Set(scopes ?? DEFAULT_SCOPES),
-    sha256,
     digest: Buffer.from(sha256, 'hex'),
-    prefix,
+    foundBy: prefix ?? sha256,
     expiresAt: expiresAt === undefined ? Number.POSITIVE_INFINITY : Date.parse(expiresAt),
   }
 }

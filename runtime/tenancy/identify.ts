@@ -71,8 +71,8 @@ function byGateway({ gateway, tenantId }: Claims, named: ReturnType<typeof named
   return admit({ route, caller: 'gateway', scopes: gateway }, now)
 }
 
-function admit(principal: Principal, now: number): Identity {
-  return isSuspended(principal.route, now) ? { kind: 'suspended' } : { kind: 'tenant', ...principal }
+function admit({ route, caller, scopes }: Principal, now: number): Identity {
+  return isSuspended(route, now) ? { kind: 'suspended' } : { kind: 'tenant', route, caller, scopes }
 }
 
 /** Whether the tenant is suspended at that time. The end that stands in the route holds by this replica's own clock, whether or not the operator has said so since. */

@@ -26,6 +26,7 @@ const MECHANISMS = [
   'projections',
   'queries',
   'cache',
+  'limits',
   'resilience',
   'retention',
 ]
@@ -63,6 +64,7 @@ export const LAYERS: readonly Layer[] = [
       'operator/**/{plan,status,placement,build,limits,login}.ts',
       'runtime/**/{decide,evolve,subjects,keys}.ts',
       'runtime/tenancy/**',
+      'runtime/limits/**',
       'runtime/routing/table.ts',
     ],
     packages: ['zod'],

@@ -83,6 +83,12 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
     tenant({ limits: { tasks: -1 } }),
     /spec.limits.tasks in body should be greater than or equal to 0/,
   ],
+  ...(['requestsPerSecond', 'burst', 'concurrency'] as const).map((limit): [string, object, object, RegExp] => [
+    `limits, ${limit}`,
+    tenant({ limits: { [limit]: 1 } }),
+    tenant({ limits: { [limit]: 0 } }),
+    /should be greater than or equal to 1/,
+  ]),
   ['settings', tenant({ settings: { theme: { dark: true } } }), tenant({ settings: 'dark' }), /must be of type object/],
   [
     'settings, not too many',

@@ -73,15 +73,18 @@ function filtersOf({ query }: Offered): string[] {
   return names.map((name) => `?${name}=${SECRET}`)
 }
 
-/** The median time of an answer, in milliseconds. */
-async function timeOf(times: number, ask: () => Promise<Response>): Promise<number> {
-  const taken: number[] = []
-  for (let count = 0; count < times; count += 1) {
-    const begun = performance.now()
-    await (await ask()).arrayBuffer()
-    taken.push(performance.now() - begun)
+/** The median times of two answers, in milliseconds, asked for by turns: whatever else the machine does slows both. */
+async function timesOf(turns: number, first: () => Promise<Response>, second: () => Promise<Response>): Promise<[number, number]> {
+  const taken: [number[], number[]] = [[], []]
+  for (let turn = 0; turn < turns; turn += 1) {
+    for (const [at, ask] of [first, second].entries()) {
+      const begun = performance.now()
+      await (await ask()).arrayBuffer()
+      taken[at]?.push(performance.now() - begun)
+    }
   }
-  return taken.sort((left, right) => left - right)[Math.floor(times / 2)] ?? 0
+  const median = (times: number[]) => times.sort((left, right) => left - right)[Math.floor(turns / 2)] ?? 0
+  return [median(taken[0]), median(taken[1])]
 }
 
 describe.each(ISOLATIONS)('%s tenants', (isolation) => {
@@ -103,7 +106,7 @@ describe.each(ISOLATIONS)('%s tenants', (isolation) => {
   })
 
   afterEach(async () => {
-    expect(differences).toEqual([])
+    expect(differences.slice(0, 3)).toEqual([])
     // All of it is still there, as it was.
     for (const [path, ids] of foreign) {
       for (const id of ids) expect((await read(await sendTo(runtime.url, `${path}/${id}`, { as: globex }))).version).toBe(1)
@@ -117,7 +120,7 @@ describe.each(ISOLATIONS)('%s tenants', (isolation) => {
     calls += 1
     const [left, right] = await Promise.all([theirs.then(seen), missing.then(seen)])
     const told = [SECRET, ...foreignIds()].filter((text) => left.includes(text))
-    if (left !== right || told.length > 0) differences.push(`${what}\n  theirs:  ${left}\n  missing: ${right}`)
+    if (left !== right || told.length > 0) differences.push(`${what}\n  theirs:  ${left}\n  missing: ${right}`.slice(0, 1_000))
   }
 
   test('TI-07: an id of another tenant in the path is answered as one that never was', async () => {
@@ -133,11 +136,10 @@ describe.each(ISOLATIONS)('%s tenants', (isolation) => {
     for (const operation of named) {
       for (const headers of conditions) {
         for (const id of foreignIds()) {
-          await alike(
-            `${operation.id} ${JSON.stringify(headers)}`,
-            call(operation, acme, id, { headers }),
-            call(operation, acme, randomUUID(), { headers }),
-          )
+          // A key that the caller has used before would be known as its own, not as the victim's.
+          const others = 'idempotency-key' in headers ? { 'idempotency-key': randomUUID() } : headers
+          const theirs = call(operation, acme, id, { headers })
+          await alike(`${operation.id} ${JSON.stringify(headers)}`, theirs, call(operation, acme, randomUUID(), { headers: others }))
         }
       }
     }
@@ -151,13 +153,15 @@ describe.each(ISOLATIONS)('%s tenants', (isolation) => {
     const [operation] = operations().filter(({ method, template }) => method === 'GET' && template.includes('{'))
     const [id = ''] = foreignIds()
     if (operation === undefined) throw new Error('there is nothing to read by its id')
-    await timeOf(50, () => call(operation, acme, randomUUID()))
-    const theirs = await timeOf(200, () => call(operation, acme, id))
-    const missing = await timeOf(200, () => call(operation, acme, randomUUID()))
+    const [theirs, missing] = await timesOf(
+      300,
+      () => call(operation, acme, id),
+      () => call(operation, acme, randomUUID()),
+    )
     printFigure(
       `TI-07: ${isolation}: another tenant's id is answered in ${theirs.toFixed(2)} ms, one that never was in ${missing.toFixed(2)} ms`,
     )
-    expect(Math.abs(theirs - missing)).toBeLessThan(5)
+    expect(Math.abs(theirs - missing)).toBeLessThan(Math.max(2, missing / 2))
   })
 
   test('TI-07: an id of another tenant in a body or filter is answered as one that never was', async () => {
