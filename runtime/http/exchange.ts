@@ -91,7 +91,7 @@ export class Exchange {
     const first = await pieces.next()
     if (this.response.headersSent) return void (await pieces.return())
     clearTimeout(this.#deadline)
-    this.response.writeHead(200, { 'x-request-id': this.requestId, ...SAFE_HEADERS, ...headers })
+    this.response.writeHead(200, { 'x-request-id': this.requestId, ...SAFE_HEADERS, ...this.headers, ...headers })
     this.response.setTimeout(STALLED, () => this.response.destroy())
     await pipeline(whole(first, this.request.method === 'HEAD' ? undefined : pieces), this.response).catch((error: unknown) => {
       // The client's leaving is no fault of anybody's.
