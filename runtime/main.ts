@@ -28,6 +28,7 @@ import { Projector } from './projections/projector.ts'
 import { createQueryBus } from './queries/bus.ts'
 import { createRead } from './queries/read.ts'
 import { createStreamBus } from './queries/stream.ts'
+import { sweepTenants } from './retention/sweep.ts'
 import { clusterSource } from './routing/cluster.ts'
 import { folderSource } from './routing/folder.ts'
 import { followRouting, type Routing } from './routing/routing.ts'
@@ -181,6 +182,8 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
       wake(uid)
     },
   })
+  const retentions = FEATURES.flatMap((feature) => feature.retentions ?? [])
+  held.defer(sweepTenants({ session, commands, retentions, tenants: () => tenantsOf(routing), log }))
   const notes = createAudit(session)
   const queries = createQueryBus(
     FEATURES.flatMap((feature) => feature.queries),
@@ -214,8 +217,12 @@ function tenantOf(routing: Routing, uid: string): Tenant | undefined {
   return route === undefined ? undefined : { uid, route }
 }
 
+function tenantsOf(routing: Routing): Tenant[] {
+  return [...routing.table().byUid.values()].map((route) => ({ uid: route.uid, route }))
+}
+
 function tenantsApart(routing: Routing): Tenant[] {
-  return [...routing.table().byUid.values()].filter(({ isolation }) => isolation === 'database').map((route) => ({ uid: route.uid, route }))
+  return tenantsOf(routing).filter(({ route }) => route.isolation === 'database')
 }
 
 /** True as soon as one Shard answers: one that hangs does not hold the answer up. */
