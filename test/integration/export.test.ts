@@ -140,9 +140,9 @@ function readSlowly({ token }: RoutedTenant, until: (bytes: number) => boolean):
           if (until(bytes)) break
           if (chunks.length % 200 === 0) await pause(2)
         }
-        resolve({ text: Buffer.concat(chunks).toString(), isWhole: answer.complete })
       }
-      read().catch(reject)
+      const end = () => resolve({ text: Buffer.concat(chunks).toString(), isWhole: answer.complete })
+      read().then(end, end)
     })
     request.on('error', reject)
   })
@@ -180,4 +180,19 @@ test('200,000 tasks and their events take no more memory than a page, however sl
     `export: ${BIG} tasks, their events and audit log, ${(text.length / 2 ** 20).toFixed(0)} MiB in ${seconds.toFixed(1)} s, memory +${growth.toFixed(0)} MiB`,
   )
   expect(growth).toBeLessThan(64)
+})
+
+test('what fails on the way breaks the answer off, and the log says why', async () => {
+  const admin = await world.database.adminOf(big.tenant)
+  const events = `"${big.tenant.route.schema}".events`
+  let renamed: Promise<unknown> | undefined
+  const { text, isWhole } = await readSlowly(big, (bytes) => {
+    if (bytes > 1_000_000) renamed ??= admin.query(`ALTER TABLE ${events} RENAME TO gone`)
+    return false
+  })
+  await renamed
+  expect(isWhole).toBe(false)
+  expect(text).not.toContain('"kind":"end"')
+  await vi.waitFor(() => expect(runtime.lines).toContainEqual(expect.objectContaining({ route: PATH, code: 'shard-unavailable' })))
+  expect((await ask(PATH, globex)).status).toBe(200)
 })
