@@ -19,6 +19,7 @@ import { users } from './features/users/index.ts'
 import { type Api, serveApi } from './http/server.ts'
 import { createFindTenant } from './identity/find-tenant.ts'
 import { createIsGateway } from './identity/gateway.ts'
+import { createMayAsk } from './identity/origins.ts'
 import { createVerifyToken } from './identity/verify.ts'
 import { createLimiter, type Limiter } from './limits/limiter.ts'
 import { createLog, type Log } from './log.ts'
@@ -195,15 +196,12 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
     notes,
   )
   const health = { accepting, routingLoaded: routing.loaded, shardReachable: () => anyReachable(routing, session) }
-  const findTenant = createFindTenant({
-    directory: routing,
-    baseDomain: settings.baseDomain,
-    isGateway: createIsGateway(settings.gatewayAddresses),
-    verifyToken: createVerifyToken(log),
-  })
+  const names = { directory: routing, baseDomain: settings.baseDomain, isGateway: createIsGateway(settings.gatewayAddresses) }
+  const findTenant = createFindTenant({ ...names, verifyToken: createVerifyToken(log) })
+  const mayAsk = createMayAsk(names)
   const { bodyLimit, requestDeadline, accessLog } = settings
   const api = await serveApi(
-    { features: FEATURES, commands, queries, streams, findTenant, limiter, health, bodyLimit, requestDeadline, accessLog, log },
+    { features: FEATURES, commands, queries, streams, findTenant, mayAsk, limiter, health, bodyLimit, requestDeadline, accessLog, log },
     settings.port,
   )
   held.defer(() => api.close(0))
