@@ -49,7 +49,14 @@ const limitsSchema = z.strictObject({
 })
 
 /** Settings as their owner wrote them. What the runtime knows is what it should be; a value that is not is left out, and breaks nothing else. */
-const settingsSchema = z.record(z.string(), z.unknown())
+const settingsSchema = z.looseObject({
+  /** Of which origins pages in browsers may read the tenant's answers. */
+  allowedOrigins: z
+    .array(z.string().regex(/^https?:\/\/[a-z0-9.-]+(:[0-9]{1,5})?$/))
+    .max(32)
+    .optional()
+    .catch(undefined),
+})
 
 /** So many characters of a token are no secret: `tnt_` and eight more. The others hold 208 random bits. */
 export const KEY_PREFIX_LENGTH = 12

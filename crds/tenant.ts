@@ -23,7 +23,8 @@ export type TenantSpec = {
   /** RFC 3339. */
   subscriptionEndsAt?: string
   limits?: { requestsPerSecond?: number; burst?: number; concurrency?: number; connections?: number; tasks?: number; users?: number }
-  settings?: Record<string, unknown>
+  /** And whatever else its owner wrote. */
+  settings?: { allowedOrigins?: string[] }
   adopt?: string
   credentials?: { rotateAfter?: string }
   deletionPolicy: DeletionPolicy

@@ -19,6 +19,7 @@ import { users } from './features/users/index.ts'
 import { type Api, serveApi } from './http/server.ts'
 import { createFindTenant } from './identity/find-tenant.ts'
 import { createIsGateway } from './identity/gateway.ts'
+import { createMayAsk } from './identity/origins.ts'
 import { createVerifyToken } from './identity/verify.ts'
 import { createLimiter, type Limiter } from './limits/limiter.ts'
 import { createLog, type Log } from './log.ts'
@@ -27,6 +28,7 @@ import { Projector } from './projections/projector.ts'
 import { createQueryBus } from './queries/bus.ts'
 import { createRead } from './queries/read.ts'
 import { createStreamBus } from './queries/stream.ts'
+import { sweepTenants } from './retention/sweep.ts'
 import { clusterSource } from './routing/cluster.ts'
 import { folderSource } from './routing/folder.ts'
 import { followRouting, type Routing } from './routing/routing.ts'
@@ -180,6 +182,8 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
       wake(uid)
     },
   })
+  const retentions = FEATURES.flatMap((feature) => feature.retentions ?? [])
+  held.defer(sweepTenants({ session, commands, retentions, tenants: () => tenantsOf(routing), log }))
   const notes = createAudit(session)
   const queries = createQueryBus(
     FEATURES.flatMap((feature) => feature.queries),
@@ -192,15 +196,12 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
     notes,
   )
   const health = { accepting, routingLoaded: routing.loaded, shardReachable: () => anyReachable(routing, session) }
-  const findTenant = createFindTenant({
-    directory: routing,
-    baseDomain: settings.baseDomain,
-    isGateway: createIsGateway(settings.gatewayAddresses),
-    verifyToken: createVerifyToken(log),
-  })
+  const names = { directory: routing, baseDomain: settings.baseDomain, isGateway: createIsGateway(settings.gatewayAddresses) }
+  const findTenant = createFindTenant({ ...names, verifyToken: createVerifyToken(log) })
+  const mayAsk = createMayAsk(names)
   const { bodyLimit, requestDeadline, accessLog } = settings
   const api = await serveApi(
-    { features: FEATURES, commands, queries, streams, findTenant, limiter, health, bodyLimit, requestDeadline, accessLog, log },
+    { features: FEATURES, commands, queries, streams, findTenant, mayAsk, limiter, health, bodyLimit, requestDeadline, accessLog, log },
     settings.port,
   )
   held.defer(() => api.close(0))
@@ -216,8 +217,12 @@ function tenantOf(routing: Routing, uid: string): Tenant | undefined {
   return route === undefined ? undefined : { uid, route }
 }
 
+function tenantsOf(routing: Routing): Tenant[] {
+  return [...routing.table().byUid.values()].map((route) => ({ uid: route.uid, route }))
+}
+
 function tenantsApart(routing: Routing): Tenant[] {
-  return [...routing.table().byUid.values()].filter(({ isolation }) => isolation === 'database').map((route) => ({ uid: route.uid, route }))
+  return tenantsOf(routing).filter(({ route }) => route.isolation === 'database')
 }
 
 /** True as soon as one Shard answers: one that hangs does not hold the answer up. */

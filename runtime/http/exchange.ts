@@ -27,9 +27,9 @@ export const SAFE_HEADERS = {
 /** What an ended exchange announces on `tenantry:http.end`. */
 export type ExchangeEnd = { route: string; method: string; status: number; seconds: number }
 
-async function* whole(first: IteratorResult<string, void>, rest: AsyncGenerator<string, void> | undefined) {
+async function* startingWith(first: IteratorResult<string, void>, rest: AsyncGenerator<string, void>) {
   if (first.done !== true) yield first.value
-  if (rest !== undefined) yield* rest
+  yield* rest
 }
 
 /** One request and its answer: its id, whose it is, and how long it may take. */
@@ -91,9 +91,10 @@ export class Exchange {
     const first = await pieces.next()
     if (this.response.headersSent) return void (await pieces.return())
     clearTimeout(this.#deadline)
-    this.response.writeHead(200, { 'x-request-id': this.requestId, ...SAFE_HEADERS, ...headers })
+    this.response.writeHead(200, { 'x-request-id': this.requestId, ...SAFE_HEADERS, ...this.headers, ...headers })
     this.response.setTimeout(STALLED, () => this.response.destroy())
-    await pipeline(whole(first, this.request.method === 'HEAD' ? undefined : pieces), this.response).catch((error: unknown) => {
+    if (this.request.method === 'HEAD') await pieces.return()
+    await pipeline(startingWith(first, pieces), this.response).catch((error: unknown) => {
       // The client's leaving is no fault of anybody's.
       if (!this.#over) throw error
     })

@@ -28,6 +28,7 @@ const MECHANISMS = [
   'cache',
   'limits',
   'resilience',
+  'retention',
 ]
 
 export const LAYERS: readonly Layer[] = [
