@@ -3,15 +3,19 @@ import express, { type Express, type NextFunction, type Request, type RequestHan
 import { ERRORS, TenantryError } from '../errors.ts'
 import type { Feature } from '../features/feature.ts'
 import type { FindTenant } from '../identity/find-tenant.ts'
+import type { MayAsk } from '../identity/origins.ts'
+import type { Admission, Limiter } from '../limits/limiter.ts'
 import type { Log } from '../log.ts'
 import type { QueryBus } from '../queries/bus.ts'
 import type { StreamBus } from '../queries/stream.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 import type { CommandExecutor } from './commands.ts'
+import { originHeaders, preflightHeaders } from './cors.ts'
 import { endpointsOf } from './endpoints.ts'
 import type { Exchange } from './exchange.ts'
 import type { Health } from './health.ts'
 import { requireShallow } from './input.ts'
+import { limitHeaders, rateLimited } from './limits.ts'
 import type { Endpoint, Operation } from './openapi/operation.ts'
 import { toProblem, toTenantryError } from './problems.ts'
 import { evidenceOf } from './tenant.ts'
@@ -23,6 +27,9 @@ export type AppOptions = {
   queries: QueryBus
   streams: StreamBus
   findTenant: FindTenant
+  mayAsk: MayAsk
+  /** undefined: no tenant is held to limits of requests. */
+  limiter: Limiter | undefined
   health: Health
   /** The largest body, in bytes. */
   bodyLimit: number
@@ -37,21 +44,33 @@ export function createApp(options: AppOptions, enter: Enter): Express {
   const app = express()
   app.disable('x-powered-by').disable('etag').enable('case sensitive routing').enable('strict routing').set('query parser', false)
   const authenticate = async (exchange: Exchange): Promise<TenantContext> => {
-    exchange.tenant ??= await options.findTenant(evidenceOf(exchange.request), exchange.requestId)
-    return exchange.tenant
+    if (exchange.tenant !== undefined) return exchange.tenant
+    const tenant = await options.findTenant(evidenceOf(exchange.request), exchange.requestId)
+    exchange.tenant = tenant
+    exchange.headers = originHeaders(exchange.request, tenant.route)
+    if (options.limiter !== undefined) await admit(exchange, options.limiter.enter(tenant))
+    return tenant
   }
   const readJson = express.json({ limit: options.bodyLimit, type: () => true, verify: requireReadable })
   app.use(requireTarget)
   for (const [path, methods] of routesOf(endpointsOf({ ...options, readJson, enter, authenticate }))) {
     const route = app.route(path.replaceAll(/\{(\w+)\}/g, ':$1'))
     for (const [method, handlers] of methods) route[method](...handlers)
-    route.all(otherMethods(path, [...methods.keys()], enter))
+    route.all(otherMethods(path, [...methods.keys()], enter, options.mayAsk))
   }
   app.use(() => {
     throw new TenantryError('not-found', 'There is nothing at this path.')
   })
   app.use((thrown: unknown, request: Request, _response: Response, _next: NextFunction) => refuse(thrown, enter(request), options.log))
   return app
+}
+
+/** Throws `rate-limited`; every answer from now on tells what is left. */
+async function admit(exchange: Exchange, entered: Admission | Promise<Admission>): Promise<void> {
+  const admission = entered instanceof Promise ? await entered : entered
+  exchange.headers = { ...exchange.headers, ...limitHeaders(admission) }
+  if (admission.refused !== undefined) throw rateLimited(admission)
+  exchange.onOver = admission.leave
 }
 
 type Routes = Map<string, Map<Operation['method'], readonly RequestHandler[]>>
@@ -65,7 +84,7 @@ function routesOf(endpoints: readonly Endpoint[]): Routes {
   return new Map([...routes].sort(([left], [right]) => Number(left.includes('{')) - Number(right.includes('{'))))
 }
 
-function otherMethods(path: string, methods: readonly Operation['method'][], enter: Enter): RequestHandler {
+function otherMethods(path: string, methods: readonly Operation['method'][], enter: Enter, mayAsk: MayAsk): RequestHandler {
   const allow = [...methods.map((method) => method.toUpperCase()), ...(methods.includes('get') ? ['HEAD'] : []), 'OPTIONS']
     .sort()
     .join(', ')
@@ -73,7 +92,7 @@ function otherMethods(path: string, methods: readonly Operation['method'][], ent
     const exchange = enter(request)
     exchange.route = path
     if (request.method === 'OPTIONS') {
-      exchange.replyEmpty(204, { allow })
+      exchange.replyEmpty(204, { allow, ...preflightHeaders(request, allow, mayAsk) })
       return
     }
     const refusal = toProblem(new TenantryError('method-not-allowed', `Offered here: ${allow}.`), exchange.requestId, { allow })
