@@ -39,13 +39,24 @@ const limitsSchema = z.strictObject({
   statementMs: z.int().positive(),
   lockMs: z.int().positive(),
   idleInTransactionMs: z.int().positive(),
+  /** How many requests it may send a second and, after a rest, at once (left out: twice that), and have under way at once; left out: any number. */
+  requestsPerSecond: z.int().positive().optional(),
+  burst: z.int().positive().optional(),
+  concurrency: z.int().positive().optional(),
   /** How many of each the tenant may have; left out: any number. */
   tasks: z.int().nonnegative().optional(),
   users: z.int().nonnegative().optional(),
 })
 
 /** Settings as their owner wrote them. What the runtime knows is what it should be; a value that is not is left out, and breaks nothing else. */
-const settingsSchema = z.record(z.string(), z.unknown())
+const settingsSchema = z.looseObject({
+  /** Of which origins pages in browsers may read the tenant's answers. */
+  allowedOrigins: z
+    .array(z.string().regex(/^https?:\/\/[a-z0-9.-]+(:[0-9]{1,5})?$/))
+    .max(32)
+    .optional()
+    .catch(undefined),
+})
 
 /** So many characters of a token are no secret: `tnt_` and eight more. The others hold 208 random bits. */
 export const KEY_PREFIX_LENGTH = 12
@@ -144,7 +155,7 @@ export type Route = z.infer<typeof routeSchema>
 /** Who signs a tenant's bearer tokens. */
 export type Issuer = NonNullable<Route['jwt']>
 
-/** How long a tenant's work may keep the database, in milliseconds, and how much it may have there. */
+/** How long a tenant's work may keep the database, in milliseconds, how many requests it may send, and how much it may have. */
 export type Limits = z.infer<typeof limitsSchema>
 
 /** What a tenant may have only so many of, by the name of the limit and of the table. */

@@ -22,8 +22,9 @@ export type TenantSpec = {
   suspended: boolean
   /** RFC 3339. */
   subscriptionEndsAt?: string
-  limits?: { connections?: number; tasks?: number; users?: number }
-  settings?: Record<string, unknown>
+  limits?: { requestsPerSecond?: number; burst?: number; concurrency?: number; connections?: number; tasks?: number; users?: number }
+  /** And whatever else its owner wrote. */
+  settings?: { allowedOrigins?: string[] }
   adopt?: string
   credentials?: { rotateAfter?: string }
   deletionPolicy: DeletionPolicy

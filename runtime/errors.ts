@@ -12,6 +12,7 @@ export const ERRORS = {
   'payload-too-large': 413,
   'unsupported-media-type': 415,
   'idempotency-mismatch': 422,
+  'rate-limited': 429,
   'quota-exceeded': 429,
   internal: 500,
   'shard-unavailable': 503,

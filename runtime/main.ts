@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command } from 'commander'
-import { connectRedis } from './cache/redis.ts'
+import { createSharedBucket } from './cache/bucket.ts'
+import { connectRedis, type RedisConnection } from './cache/connection.ts'
+import { createSharedCache } from './cache/redis.ts'
 import { type Cache, createCache } from './cache/tiers.ts'
 import { createCommandBus } from './commands/bus.ts'
 import { createAudit } from './events/audit.ts'
@@ -17,13 +19,16 @@ import { users } from './features/users/index.ts'
 import { type Api, serveApi } from './http/server.ts'
 import { createFindTenant } from './identity/find-tenant.ts'
 import { createIsGateway } from './identity/gateway.ts'
+import { createMayAsk } from './identity/origins.ts'
 import { createVerifyToken } from './identity/verify.ts'
+import { createLimiter, type Limiter } from './limits/limiter.ts'
 import { createLog, type Log } from './log.ts'
 import { serveMetrics } from './metrics.ts'
 import { Projector } from './projections/projector.ts'
 import { createQueryBus } from './queries/bus.ts'
 import { createRead } from './queries/read.ts'
 import { createStreamBus } from './queries/stream.ts'
+import { sweepTenants } from './retention/sweep.ts'
 import { clusterSource } from './routing/cluster.ts'
 import { folderSource } from './routing/folder.ts'
 import { followRouting, type Routing } from './routing/routing.ts'
@@ -96,9 +101,11 @@ async function start(settings: Settings, log: Log, held: AsyncDisposableStack, a
   held.adopt(routing, (opened) => opened.close())
   const session = openSession(settings, routing, log)
   held.defer(() => session.close())
-  const cache = settings.cache ? openCache(settings, log, held) : undefined
+  const redis = openRedis(settings, log, held)
+  const cache = settings.cache ? createCache(redis && createSharedCache(redis)) : undefined
+  const limiter = settings.limits ? createLimiter(redis && createSharedBucket(redis)) : undefined
   const wake = openEvents(settings, { routing, session, cache, log }, held)
-  return openApi(settings, { routing, session, cache, wake, accepting, log }, held)
+  return openApi(settings, { routing, session, cache, limiter, wake, accepting, log }, held)
 }
 
 function follow({ routing }: Settings, log: Log): Routing {
@@ -125,10 +132,11 @@ function openSession(settings: Settings, routing: Routing, log: Log): Session {
   })
 }
 
-function openCache({ redisUrl }: Settings, log: Log, held: AsyncDisposableStack): Cache {
-  const cache = createCache(redisUrl === undefined ? undefined : connectRedis(redisUrl, log))
-  held.defer(() => cache.close())
-  return cache
+function openRedis({ redisUrl }: Settings, log: Log, held: AsyncDisposableStack): RedisConnection | undefined {
+  if (redisUrl === undefined) return undefined
+  const redis = connectRedis(redisUrl, log)
+  held.defer(() => redis.close())
+  return redis
 }
 
 type Parts = { routing: Routing; session: Session; cache: Cache | undefined; log: Log }
@@ -161,10 +169,10 @@ function openEvents({ natsUrl }: Settings, { routing, session, cache, log }: Par
   return (uid) => relay.wake(uid)
 }
 
-type ApiParts = Parts & { wake: (uid: string) => void; accepting: () => boolean }
+type ApiParts = Parts & { limiter: Limiter | undefined; wake: (uid: string) => void; accepting: () => boolean }
 
 async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposableStack): Promise<Api> {
-  const { routing, session, cache, wake, accepting, log } = parts
+  const { routing, session, cache, limiter, wake, accepting, log } = parts
   const commands = createCommandBus({
     session,
     commands: FEATURES.flatMap((feature) => feature.commands),
@@ -174,6 +182,8 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
       wake(uid)
     },
   })
+  const retentions = FEATURES.flatMap((feature) => feature.retentions ?? [])
+  held.defer(sweepTenants({ session, commands, retentions, tenants: () => tenantsOf(routing), log }))
   const notes = createAudit(session)
   const queries = createQueryBus(
     FEATURES.flatMap((feature) => feature.queries),
@@ -186,15 +196,12 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
     notes,
   )
   const health = { accepting, routingLoaded: routing.loaded, shardReachable: () => anyReachable(routing, session) }
-  const findTenant = createFindTenant({
-    directory: routing,
-    baseDomain: settings.baseDomain,
-    isGateway: createIsGateway(settings.gatewayAddresses),
-    verifyToken: createVerifyToken(log),
-  })
+  const names = { directory: routing, baseDomain: settings.baseDomain, isGateway: createIsGateway(settings.gatewayAddresses) }
+  const findTenant = createFindTenant({ ...names, verifyToken: createVerifyToken(log) })
+  const mayAsk = createMayAsk(names)
   const { bodyLimit, requestDeadline, accessLog } = settings
   const api = await serveApi(
-    { features: FEATURES, commands, queries, streams, findTenant, health, bodyLimit, requestDeadline, accessLog, log },
+    { features: FEATURES, commands, queries, streams, findTenant, mayAsk, limiter, health, bodyLimit, requestDeadline, accessLog, log },
     settings.port,
   )
   held.defer(() => api.close(0))
@@ -210,8 +217,12 @@ function tenantOf(routing: Routing, uid: string): Tenant | undefined {
   return route === undefined ? undefined : { uid, route }
 }
 
+function tenantsOf(routing: Routing): Tenant[] {
+  return [...routing.table().byUid.values()].map((route) => ({ uid: route.uid, route }))
+}
+
 function tenantsApart(routing: Routing): Tenant[] {
-  return [...routing.table().byUid.values()].filter(({ isolation }) => isolation === 'database').map((route) => ({ uid: route.uid, route }))
+  return tenantsOf(routing).filter(({ route }) => route.isolation === 'database')
 }
 
 /** True as soon as one Shard answers: one that hangs does not hold the answer up. */

@@ -29,7 +29,10 @@ const schema = z.object({
   TENANTRY_KUBERNETES_CA_FILE: z.string().default(`${SERVICE_ACCOUNT}/ca.crt`).describe("the API server's CA in PEM"),
   TENANTRY_KUBERNETES_TOKEN_FILE: z.string().default(`${SERVICE_ACCOUNT}/token`).describe('bearer token, read again when it changes'),
   TENANTRY_NAMESPACE: z.string().min(1).optional().describe("the platform's namespace; in a pod it is found"),
-  TENANTRY_REDIS_URL: z.url().optional().describe('second cache level; without it each replica has its own cache only'),
+  TENANTRY_REDIS_URL: z
+    .url()
+    .optional()
+    .describe('second cache level, and where the replicas share the limits of tenants; without it each has its own'),
   TENANTRY_NATS_URL: z.string().min(1).optional().describe('where events are published; required unless events are off'),
   TENANTRY_EVENTS: z.enum(['on', 'off']).default('on').describe('off: no relay and no projections in this process'),
   TENANTRY_ACCESS_LOG: z
@@ -37,6 +40,7 @@ const schema = z.object({
     .default('on')
     .describe('off: no log line for each request, for those whose gateway writes one'),
   TENANTRY_CACHE: z.enum(['on', 'off']).default('on').describe('off: every read goes to Postgres'),
+  TENANTRY_LIMITS: z.enum(['on', 'off']).default('on').describe('off: tenants are not held to their limits of requests'),
   TENANTRY_CONNECTIONS_PER_SHARD: count.max(1000).default(8).describe('server connections of this replica to each Shard'),
   TENANTRY_POOLER: z
     .enum(['none', 'transaction'])
@@ -72,6 +76,7 @@ export type Settings = {
   natsUrl: string | undefined
   cache: boolean
   accessLog: boolean
+  limits: boolean
   connectionsPerShard: number
   pooler: 'none' | 'transaction'
   databaseConnections: number
@@ -120,6 +125,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     natsUrl: values.TENANTRY_EVENTS === 'on' ? values.TENANTRY_NATS_URL : undefined,
     cache: values.TENANTRY_CACHE === 'on',
     accessLog: values.TENANTRY_ACCESS_LOG === 'on',
+    limits: values.TENANTRY_LIMITS === 'on',
     connectionsPerShard: values.TENANTRY_CONNECTIONS_PER_SHARD,
     pooler: values.TENANTRY_POOLER,
     databaseConnections: values.TENANTRY_DATABASE_CONNECTIONS,

@@ -44,10 +44,11 @@ test('the tables of reasons are those of the code', () => {
 test('the table of plans is that of the code', () => {
   const seconds = (milliseconds: number) => `${milliseconds / 1_000} s`
   const count = (number: number) => number.toLocaleString('en')
-  const plans = Object.entries(PLANS).map(([plan, { statementMs, lockMs, idleInTransactionMs, connections, tasks, users }]) => [
-    plan,
-    [seconds(statementMs), seconds(lockMs), seconds(idleInTransactionMs), count(connections), count(tasks), count(users)],
-  ])
+  const plans = Object.entries(PLANS).map(([plan, { statementMs, lockMs, idleInTransactionMs, ...counts }]) => {
+    const { connections, requestsPerSecond, concurrency, tasks, users } = counts
+    const times = [statementMs, lockMs, idleInTransactionMs].map(seconds)
+    return [plan, [...times, ...[connections, requestsPerSecond, concurrency, tasks, users].map(count)]]
+  })
   expect(rows('Plans and limits')).toEqual(plans)
 })
 

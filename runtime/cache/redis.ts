@@ -1,10 +1,7 @@
-import { Redis } from 'ioredis'
-import type { Log } from '../log.ts'
+import type { Redis } from 'ioredis'
 import type { Answer } from '../queries/query.ts'
-import { type Breaker, createBreaker } from '../resilience/breaker.ts'
-
-/** A command that takes longer than this has failed, in milliseconds: by then Postgres would have answered. */
-const DEADLINE = 50
+import type { Breaker } from '../resilience/breaker.ts'
+import type { RedisConnection } from './connection.ts'
 
 /** How long an entry lives, and at least how long a floor: longer than any load can take. Milliseconds. */
 const TIME_TO_LIVE = 60_000
@@ -35,22 +32,10 @@ export type SharedCache = {
   get: (key: string, tenantUid: string) => Promise<Answer | undefined>
   store: (key: string, tenantUid: string, answer: Answer) => void
   raise: (key: string, position: number) => void
-  close: () => Promise<void>
 }
 
-/** Connects for ever in the background; Redis may be away from the start. */
-export function connectRedis(url: string, log: Log): SharedCache {
-  const redis = new Redis(url, {
-    enableOfflineQueue: false,
-    autoResendUnfulfilledCommands: false,
-    maxRetriesPerRequest: 0,
-    commandTimeout: DEADLINE,
-    connectTimeout: 1_000,
-    keyPrefix: 'tenantry:',
-    retryStrategy: (attempt) => Math.min(100 * 2 ** Math.min(attempt, 5), 2_000) * (0.5 + Math.random() / 2),
-  })
-  logState(redis, log)
-  const breaker = createBreaker('redis', { failures: 5, halfOpenAfter: 500, counts: () => true })
+/** The second level over this connection, which it does not close. */
+export function createSharedCache({ redis, breaker }: RedisConnection): SharedCache {
   const attempt = (work: () => Promise<unknown>): void => {
     breaker.run(work).catch(() => undefined)
   }
@@ -59,9 +44,6 @@ export function connectRedis(url: string, log: Log): SharedCache {
     store: (key, tenantUid, answer) =>
       attempt(() => redis.eval(STORE, 1, key, answer.position, answer.version ?? '', tenantUid, answer.body, TIME_TO_LIVE)),
     raise: (key, position) => attempt(() => raise(redis, key, position, breaker)),
-    close: async () => {
-      redis.disconnect()
-    },
   }
 }
 
@@ -79,17 +61,4 @@ function toAnswer(fields: (string | null)[], tenantUid: string): Answer | undefi
   const [position, version, tenant, body] = fields
   if (typeof position !== 'string' || typeof body !== 'string' || tenant !== tenantUid) return undefined
   return { body, position: Number(position), ...(version ? { version: Number(version) } : {}) }
-}
-
-/** Once when it goes and once when it comes back; ioredis tells every attempt. */
-function logState(redis: Redis, log: Log): void {
-  let up: boolean | undefined
-  redis.on('ready', () => {
-    if (up === false) log.info({ dependency: 'redis' }, 'Redis is back')
-    up = true
-  })
-  redis.on('error', (error: Error) => {
-    if (up !== false) log.warn({ dependency: 'redis', error: error.message }, 'Redis is away; reads go to Postgres')
-    up = false
-  })
 }

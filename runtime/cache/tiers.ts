@@ -12,7 +12,6 @@ export type Cache = AnswerCache & {
   raise: (tenantUid: string, keys: readonly string[], position: number) => void
   /** Events may have been missed: nothing this process has is trusted any more. */
   forget: () => void
-  close: () => Promise<void>
 }
 
 /** A cache in this process and, when `shared` is given, in Redis behind it. */
@@ -52,7 +51,6 @@ export function createCache(shared: SharedCache | undefined, options?: MemoryOpt
       }
     },
     forget: () => memory.forget(),
-    close: async () => shared?.close(),
   }
 }
 

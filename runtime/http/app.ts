@@ -2,15 +2,19 @@ import findMyWay from 'find-my-way'
 import { ERRORS, TenantryError } from '../errors.ts'
 import type { Feature } from '../features/feature.ts'
 import type { FindTenant } from '../identity/find-tenant.ts'
+import type { MayAsk } from '../identity/origins.ts'
+import type { Admission, Limiter } from '../limits/limiter.ts'
 import type { Log } from '../log.ts'
 import type { QueryBus } from '../queries/bus.ts'
 import type { StreamBus } from '../queries/stream.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 import { createReadJson } from './body.ts'
 import type { CommandExecutor } from './commands.ts'
+import { originHeaders, preflightHeaders } from './cors.ts'
 import { endpointsOf } from './endpoints.ts'
 import type { Exchange } from './exchange.ts'
 import type { Health } from './health.ts'
+import { limitHeaders, rateLimited } from './limits.ts'
 import type { Authenticate, Endpoint, Handler } from './openapi/operation.ts'
 import { toProblem, toTenantryError } from './problems.ts'
 import { evidenceOf } from './tenant.ts'
@@ -22,6 +26,9 @@ export type AppOptions = {
   queries: QueryBus
   streams: StreamBus
   findTenant: FindTenant
+  mayAsk: MayAsk
+  /** undefined: no tenant is held to limits of requests. */
+  limiter: Limiter | undefined
   health: Health
   /** The largest body, in bytes. */
   bodyLimit: number
@@ -37,12 +44,8 @@ type Place = { path: string; methods: ReadonlyMap<string, Handler>; allow: strin
 /** The application. Throws when two endpoints stand at one place. */
 export function createApp(options: AppOptions): App {
   const authenticate: Authenticate = (exchange) => {
-    const admit = (tenant: TenantContext): TenantContext => {
-      exchange.tenant = tenant
-      return tenant
-    }
     const found = options.findTenant(evidenceOf(exchange.request), exchange.requestId)
-    return found instanceof Promise ? found.then(admit) : admit(found)
+    return found instanceof Promise ? found.then((tenant) => admit(exchange, tenant, options)) : admit(exchange, found, options)
   }
   const find = findPlace(placesOf(endpointsOf({ ...options, readJson: createReadJson(options.bodyLimit), authenticate })))
 
@@ -52,12 +55,27 @@ export function createApp(options: AppOptions): App {
       const { place, parameters } = find(exchange.request.url ?? '')
       exchange.route = place.path
       const handle = place.methods.get(exchange.request.method ?? '')
-      if (handle === undefined) answerOtherMethod(exchange, place)
+      if (handle === undefined) answerOtherMethod(exchange, place, options.mayAsk)
       else await handle(exchange, parameters)
     } catch (thrown) {
       refuse(thrown, exchange, options.log)
     }
   }
+}
+
+/** Throws `rate-limited`; every answer from now on tells what is left, and to pages of the tenant's origins. */
+function admit(exchange: Exchange, tenant: TenantContext, { limiter }: AppOptions): TenantContext | Promise<TenantContext> {
+  exchange.tenant = tenant
+  exchange.headers = originHeaders(exchange.request, tenant.route)
+  if (limiter === undefined) return tenant
+  const conclude = (admission: Admission): TenantContext => {
+    exchange.headers = { ...exchange.headers, ...limitHeaders(admission) }
+    if (admission.refused !== undefined) throw rateLimited(admission)
+    exchange.onOver = admission.leave
+    return tenant
+  }
+  const entered = limiter.enter(tenant)
+  return entered instanceof Promise ? entered.then(conclude) : conclude(entered)
 }
 
 /** All paths with what they offer; what answers GET answers HEAD, of which no body is sent. */
@@ -96,9 +114,9 @@ function isDecodable(path: string): boolean {
   }
 }
 
-function answerOtherMethod(exchange: Exchange, { allow }: Place): void {
+function answerOtherMethod(exchange: Exchange, { allow }: Place, mayAsk: MayAsk): void {
   if (exchange.request.method === 'OPTIONS') {
-    exchange.replyEmpty(204, { allow })
+    exchange.replyEmpty(204, { allow, ...preflightHeaders(exchange.request, allow, mayAsk) })
     return
   }
   const refusal = toProblem(new TenantryError('method-not-allowed', `Offered here: ${allow}.`), exchange.requestId, { allow })

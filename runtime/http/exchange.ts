@@ -27,9 +27,9 @@ export const SAFE_HEADERS = {
 /** What an ended exchange announces on `tenantry:http.end`. */
 export type ExchangeEnd = { route: string; method: string; status: number; seconds: number }
 
-async function* whole(first: IteratorResult<string, void>, rest: AsyncGenerator<string, void> | undefined) {
+async function* startingWith(first: IteratorResult<string, void>, rest: AsyncGenerator<string, void>) {
   if (first.done !== true) yield first.value
-  if (rest !== undefined) yield* rest
+  yield* rest
 }
 
 /** One request and its answer: its id, whose it is, and how long it may take. */
@@ -44,6 +44,10 @@ export class Exchange {
   /** The path as it was declared, for metrics: never what the client sent. */
   route = '(unknown)'
   tenant: TenantContext | undefined
+  /** What every answer from now on carries. */
+  headers: Record<string, string> = {}
+  /** Called once, when the connection is done with this exchange. */
+  onOver: (() => void) | undefined
 
   constructor(request: IncomingMessage, response: ServerResponse, deadline: number, onDeadline: (exchange: Exchange) => void) {
     this.request = request
@@ -72,6 +76,7 @@ export class Exchange {
     this.response.writeHead(status, {
       'x-request-id': this.requestId,
       ...SAFE_HEADERS,
+      ...this.headers,
       'content-length': Buffer.byteLength(body),
       ...headers,
     })
@@ -86,9 +91,10 @@ export class Exchange {
     const first = await pieces.next()
     if (this.response.headersSent) return void (await pieces.return())
     clearTimeout(this.#deadline)
-    this.response.writeHead(200, { 'x-request-id': this.requestId, ...SAFE_HEADERS, ...headers })
+    this.response.writeHead(200, { 'x-request-id': this.requestId, ...SAFE_HEADERS, ...this.headers, ...headers })
     this.response.setTimeout(STALLED, () => this.response.destroy())
-    await pipeline(whole(first, this.request.method === 'HEAD' ? undefined : pieces), this.response).catch((error: unknown) => {
+    if (this.request.method === 'HEAD') await pieces.return()
+    await pipeline(startingWith(first, pieces), this.response).catch((error: unknown) => {
       // The client's leaving is no fault of anybody's.
       if (!this.#over) throw error
     })
@@ -97,7 +103,7 @@ export class Exchange {
   /** Sends an answer that has no body by its nature (204, 304). */
   replyEmpty(status: 204 | 304, headers: Record<string, string | number>): void {
     if (this.response.headersSent) return
-    this.response.writeHead(status, { 'x-request-id': this.requestId, ...SAFE_HEADERS, ...headers })
+    this.response.writeHead(status, { 'x-request-id': this.requestId, ...SAFE_HEADERS, ...this.headers, ...headers })
     this.response.end()
   }
 
@@ -105,6 +111,7 @@ export class Exchange {
   end(): ExchangeEnd {
     clearTimeout(this.#deadline)
     this.#over = true
+    this.onOver?.()
     const answered = this.response.writableFinished
     if (!answered) this.abort()
     const end = {

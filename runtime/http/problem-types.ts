@@ -94,6 +94,13 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
     detail: 'This Idempotency-Key was used before, for a request with other content.',
     on: onCommand,
   },
+  'rate-limited': {
+    title: 'Too many requests',
+    meaning:
+      'The tenant sends more requests than its limit allows, or has too many under way at once. Try again after `Retry-After` seconds; `RateLimit` says what is left.',
+    detail: 'The tenant sends more requests than its limit allows.',
+    on: ofTenant,
+  },
   'quota-exceeded': {
     title: 'There is no room for more',
     meaning:

@@ -24,4 +24,4 @@ export function queryHandler(query: Feature['queries'][number], bus: QueryBus, a
 }
 
 /** The caller's own cache may keep it and asks each time whether it still holds; no other may, nor use it for another credential. */
-const REVALIDATED = { 'cache-control': 'private, no-cache', vary: 'Authorization, X-API-Key, X-Tenant-ID' } as const
+const REVALIDATED = { 'cache-control': 'private, no-cache', vary: 'Authorization, Origin, X-API-Key, X-Tenant-ID' } as const

@@ -16,6 +16,8 @@ export type RoutingTable = {
   /** By the tenant's name. */
   byId: ReadonlyMap<string, Route>
   byUid: ReadonlyMap<string, Route>
+  /** Those that any tenant lists in its settings. */
+  origins: ReadonlySet<string>
   /** The Shards that can be logged in to. */
   shards: ReadonlyMap<string, ShardAccess>
   /** The logins of tenants with a database of their own, by role. */
@@ -53,6 +55,7 @@ export function buildTable(
       if (login !== undefined) shards.set(name, unchanged(previous.get(name), { ...endpoint, name, credentials: login }))
     }
   }
+  const origins = new Set([...byUid.map.values()].flatMap(({ settings }) => settings?.allowedOrigins ?? []))
   const faults = [
     ...byUid.doubles.map((uid) => `two routes with the uid ${uid}`),
     ...byId.doubles.map((id) => `two tenants with the id ${id}`),
@@ -61,7 +64,7 @@ export function buildTable(
     ...byToken.doubles.map(() => 'two tenants with the same key'),
   ]
   const byKey = Map.groupBy(byToken.map.values(), ({ foundBy }) => foundBy)
-  return { byKey, byHost: byHost.map, byId: byId.map, byUid: byUid.map, shards, logins: credentials, faults }
+  return { byKey, byHost: byHost.map, byId: byId.map, byUid: byUid.map, origins, shards, logins: credentials, faults }
 }
 
 function knownKey(route: Route, { name, sha256, prefix, scopes, expiresAt }: Route['keys'][number]) {

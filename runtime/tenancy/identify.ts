@@ -75,7 +75,7 @@ function admit({ route, caller, scopes }: Principal, now: number): Identity {
   return isSuspended(route, now) ? { kind: 'suspended' } : { kind: 'tenant', route, caller, scopes }
 }
 
-/** The end that stands in the route holds by this replica's own clock, whether or not the operator has said so since. */
-function isSuspended({ state, subscriptionEndsAt }: Route, now: number): boolean {
+/** Whether the tenant is suspended at that time. The end that stands in the route holds by this replica's own clock, whether or not the operator has said so since. */
+export function isSuspended({ state, subscriptionEndsAt }: Route, now: number): boolean {
   return state === 'suspended' || (subscriptionEndsAt !== undefined && Date.parse(subscriptionEndsAt) <= now)
 }

@@ -26,7 +26,9 @@ const MECHANISMS = [
   'projections',
   'queries',
   'cache',
+  'limits',
   'resilience',
+  'retention',
 ]
 
 export const LAYERS: readonly Layer[] = [
@@ -62,6 +64,7 @@ export const LAYERS: readonly Layer[] = [
       'operator/**/{plan,status,placement,build,limits,login}.ts',
       'runtime/**/{decide,evolve,subjects,keys}.ts',
       'runtime/tenancy/**',
+      'runtime/limits/**',
       'runtime/routing/table.ts',
     ],
     packages: ['zod'],

@@ -16,7 +16,7 @@ export type User = { id: string; email: string; displayName: string; version: nu
 
 export type UserPage = { items: (User)[]; nextCursor: string | null }
 
-export type Tenant = { id: string; displayName: string | null; plan: string | null; isolation: "row" | "schema" | "database"; limits: { tasks: number | null; users: number | null }; usage: { tasks: number; users: number }; settings: Record<string, unknown> }
+export type Tenant = { id: string; displayName: string | null; plan: string | null; isolation: "row" | "schema" | "database"; limits: { requestsPerSecond: number | null; burst: number | null; concurrency: number | null; tasks: number | null; users: number | null }; usage: { tasks: number; users: number }; settings: Record<string, unknown> }
 
 export type AuditPage = { items: ({ id: string; time: string; actor: string; action: string; result: string; target: string | null; requestId: string })[]; nextCursor: string | null }
 
@@ -85,6 +85,6 @@ export type paths = {
   }
   '/docs/problems/{code}': {
     /** What a kind of problem means, and what to do. */
-    get: { parameters: { path: { code: "invalid-request" | "tenant-conflict" | "unauthenticated" | "forbidden" | "tenant-suspended" | "not-found" | "method-not-allowed" | "conflict" | "precondition-failed" | "payload-too-large" | "unsupported-media-type" | "idempotency-mismatch" | "quota-exceeded" | "internal" | "shard-unavailable" | "overloaded" }; header?: { 'If-None-Match'?: string } }; responses: { 200: { content: { 'text/html': string } }; 304: { content?: never }; default: { content: { 'application/problem+json': Problem } } } }
+    get: { parameters: { path: { code: "invalid-request" | "tenant-conflict" | "unauthenticated" | "forbidden" | "tenant-suspended" | "not-found" | "method-not-allowed" | "conflict" | "precondition-failed" | "payload-too-large" | "unsupported-media-type" | "idempotency-mismatch" | "rate-limited" | "quota-exceeded" | "internal" | "shard-unavailable" | "overloaded" }; header?: { 'If-None-Match'?: string } }; responses: { 200: { content: { 'text/html': string } }; 304: { content?: never }; default: { content: { 'application/problem+json': Problem } } } }
   }
 }

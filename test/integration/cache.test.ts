@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { startRedis } from '../../config/local/servers/redis.ts'
-import { connectRedis } from '../../runtime/cache/redis.ts'
-import { type Cache, createCache } from '../../runtime/cache/tiers.ts'
+import { connectRedis, type RedisConnection } from '../../runtime/cache/connection.ts'
+import { createSharedCache } from '../../runtime/cache/redis.ts'
+import { createCache } from '../../runtime/cache/tiers.ts'
 import { createCommandBus } from '../../runtime/commands/bus.ts'
 import { tasks } from '../../runtime/features/tasks/index.ts'
 import { GetTask } from '../../runtime/features/tasks/queries.ts'
@@ -21,7 +22,7 @@ import { startTcpProxy } from '../faults/tcp-proxy.ts'
 let database: TestDatabase
 let session: Session
 let acme: TenantContext
-const caches: Cache[] = []
+const connections: RedisConnection[] = []
 
 beforeAll(async () => {
   database = await createDatabase(inject('postgres'))
@@ -30,7 +31,7 @@ beforeAll(async () => {
 })
 
 afterEach(async () => {
-  await Promise.all(caches.splice(0).map((cache) => cache.close()))
+  for (const connection of connections.splice(0)) connection.close()
 })
 
 afterAll(async () => {
@@ -40,8 +41,9 @@ afterAll(async () => {
 
 /** One replica: its caches, the loads it has made, and a gate that holds what they found. */
 function replica(redisUrl = inject('redis').url) {
-  const cache = createCache(connectRedis(redisUrl, silent))
-  caches.push(cache)
+  const connection = connectRedis(redisUrl, silent)
+  connections.push(connection)
+  const cache = createCache(createSharedCache(connection))
   const state = { loads: 0, gate: Promise.resolve() }
   const rows: RowReader = {
     read: async (tenant, statement, signal) => {

@@ -56,7 +56,7 @@ beforeAll(async () => {
   })
   await applyAll(namespace, [
     shardManifest('shard-a', shardSpec(database, { capacity: { tenants: 1_000, connections: BUDGET } })),
-    ...TENANTS.map(([isolation, name]) => tenantManifest(String(name), { isolation })),
+    ...TENANTS.map(([isolation, name]) => tenantManifest(String(name), { plan: 'premium', isolation })),
   ])
   await kubectl(['wait', '-n', namespace, '--for=condition=Ready', 'tenants', '--all', '--timeout=90s'])
   roles = (await get('tenants')).items.map((tenant: { status: { role: string } }) => tenant.status.role)

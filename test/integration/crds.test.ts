@@ -83,6 +83,26 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
     tenant({ limits: { tasks: -1 } }),
     /spec.limits.tasks in body should be greater than or equal to 0/,
   ],
+  ...(['requestsPerSecond', 'burst', 'concurrency'] as const).map((limit): [string, object, object, RegExp] => [
+    `limits, ${limit}`,
+    tenant({ limits: { [limit]: 1 } }),
+    tenant({ limits: { [limit]: 0 } }),
+    /should be greater than or equal to 1/,
+  ]),
+  ...[
+    '*',
+    'https://*.acme.example',
+    'https://app.acme.example/',
+    'https://App.acme.example',
+    'https://a.b:443',
+    'http://a.b:80',
+    'null',
+  ].map((origin): [string, object, object, RegExp] => [
+    `allowedOrigins, not ${origin}`,
+    tenant({ settings: { allowedOrigins: ['https://app.acme.example', 'http://localhost:5173'], other: { is: 'kept' } } }),
+    tenant({ settings: { allowedOrigins: [origin] } }),
+    /must be origins as browsers send them/,
+  ]),
   ['settings', tenant({ settings: { theme: { dark: true } } }), tenant({ settings: 'dark' }), /must be of type object/],
   [
     'settings, not too many',

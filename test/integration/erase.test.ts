@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
-import { connectRedis } from '../../runtime/cache/redis.ts'
+import { connectRedis } from '../../runtime/cache/connection.ts'
+import { createSharedCache } from '../../runtime/cache/redis.ts'
 import { createCache } from '../../runtime/cache/tiers.ts'
 import type { CommandBus } from '../../runtime/commands/bus.ts'
 import { Jetstream } from '../../runtime/events/jetstream.ts'
@@ -35,8 +36,9 @@ afterAll(() => database.drop())
 function replica(place: { stream: string; prefix: string }, tenant: TenantContext) {
   const session = sessionOn(database, { interactive: 4 })
   release.push(() => session.close())
-  const cache = createCache(connectRedis(inject('redis').url, silent))
-  release.push(() => cache.close())
+  const connection = connectRedis(inject('redis').url, silent)
+  release.push(async () => connection.close())
+  const cache = createCache(createSharedCache(connection))
   const jetstream = new Jetstream({ ...place, url: inject('nats').url, log: silent })
   release.push(() => jetstream.close())
   const staleKeys = (event: Parameters<typeof tasks.invalidates>[0]) => [tasks, users].flatMap(({ invalidates }) => invalidates(event))

@@ -188,7 +188,7 @@ describe('the edges of HTTP', () => {
     expect(answer.headers.get('cache-control')).toBe('private, no-store')
     const task = await send((await send('/v1/tasks', { method: 'POST', json: { title: 'x' } })).headers.get('location') ?? '')
     expect(task.headers.get('cache-control')).toBe('private, no-cache')
-    expect(task.headers.get('vary')).toBe('Authorization, X-API-Key, X-Tenant-ID')
+    expect(task.headers.get('vary')).toBe('Authorization, Origin, X-API-Key, X-Tenant-ID')
     const made = await send('/v1/tasks', { headers: { 'x-request-id': 'no spaces allowed' } })
     expect(made.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/)
   })

@@ -39,8 +39,8 @@ beforeAll(async () => {
   const credentials = { rotateAfter: '1h' }
   await applyAll(namespace, [
     shardManifest('shard-a', shardSpec(database, { credentials })),
-    tenantManifest('acme'),
-    tenantManifest('own', { isolation: 'database', credentials }),
+    tenantManifest('acme', { plan: 'premium' }),
+    tenantManifest('own', { plan: 'premium', isolation: 'database', credentials }),
   ])
   proxy = await startApiProxy(inject('kubernetes').kubeconfig)
   operator = await start()

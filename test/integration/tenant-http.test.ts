@@ -13,7 +13,7 @@ beforeAll(async () => {
   acme = await world.addTenant('acme', {
     displayName: 'Acme Corporation',
     plan: 'basic',
-    limits: { ...TIMES, tasks: 2, users: 5 },
+    limits: { ...TIMES, requestsPerSecond: 100, burst: 200, concurrency: 10, tasks: 2, users: 5 },
     settings: { theme: { dark: true } },
   })
   plain = await world.addTenant('plain', {}, [])
@@ -34,7 +34,7 @@ test('a tenant sees its plan, its limits, what it has of them at this moment, an
     displayName: 'Acme Corporation',
     plan: 'basic',
     isolation: 'schema',
-    limits: { tasks: 2, users: 5 },
+    limits: { requestsPerSecond: 100, burst: 200, concurrency: 10, tasks: 2, users: 5 },
     usage: { tasks: 0, users: 0 },
     settings: { theme: { dark: true } },
   }
@@ -55,7 +55,7 @@ test('whatever the credential may do, it may ask that; a route that says nothing
     displayName: null,
     plan: null,
     isolation: 'schema',
-    limits: { tasks: null, users: null },
+    limits: { requestsPerSecond: null, burst: null, concurrency: null, tasks: null, users: null },
     usage: { tasks: 0, users: 0 },
     settings: {},
   })

@@ -3,6 +3,7 @@ import type { Feature } from '../feature.ts'
 import { assignee, CompleteTask, CreateTask, DeleteTask, UpdateTask } from './commands.ts'
 import { GetTask, ListTasks, TaskStatistics } from './queries.ts'
 import { TASK_COLUMNS } from './repository.ts'
+import { taskRetention } from './retention.ts'
 import { taskStatisticsProjection } from './statistics.ts'
 
 /** Tasks and their statistics. */
@@ -12,6 +13,7 @@ export const tasks: Feature = {
   queries: [TaskStatistics, GetTask, ListTasks],
   projections: [taskStatisticsProjection],
   references: [assignee],
+  retentions: [taskRetention],
   exports: [exportedTable('tasks', TASK_COLUMNS)],
   invalidates: ({ type, aggregateId }) => (type.startsWith('task.') ? [`task:${aggregateId}`, 'tasks:statistics'] : []),
 }

@@ -10,7 +10,9 @@ const shownTenant = z
     displayName: z.string().nullable(),
     plan: z.string().nullable(),
     isolation: z.enum(['row', 'schema', 'database']),
-    limits: z.strictObject({ tasks: limit, users: limit }).meta({ description: 'null: there is none.' }),
+    limits: z
+      .strictObject({ requestsPerSecond: limit, burst: limit, concurrency: limit, tasks: limit, users: limit })
+      .meta({ description: 'null: there is none.' }),
     usage: z.strictObject({ tasks: z.int(), users: z.int() }).meta({ description: 'How many there are at this moment.' }),
     settings: z.record(z.string(), z.unknown()).meta({ description: 'As they are in force, out of spec.settings of the Tenant.' }),
   })
@@ -22,7 +24,7 @@ const shownTenant = z
         displayName: 'Acme Corporation',
         plan: 'basic',
         isolation: 'schema',
-        limits: { tasks: 100_000, users: 1_000 },
+        limits: { requestsPerSecond: 500, burst: 1_000, concurrency: 50, tasks: 100_000, users: 1_000 },
         usage: { tasks: 12, users: 3 },
         settings: {},
       },
@@ -50,9 +52,17 @@ export const GetTenant: Query<Record<string, never>> = {
   answer: ([row], _, { route }) => {
     if (row === undefined) return undefined
     const { id, displayName = null, plan = null, isolation, limits, settings = {} } = route
-    const { tasks = null, users = null } = limits ?? {}
+    const { requestsPerSecond = null, burst = null, concurrency = null, tasks = null, users = null } = limits ?? {}
     const usage = { tasks: Number(row.tasks), users: Number(row.users) }
-    const shown: ShownTenant = { id, displayName, plan, isolation, limits: { tasks, users }, usage, settings }
+    const shown: ShownTenant = {
+      id,
+      displayName,
+      plan,
+      isolation,
+      limits: { requestsPerSecond, burst, concurrency, tasks, users },
+      usage,
+      settings,
+    }
     return { body: JSON.stringify(shown), position: Number(row.position) }
   },
 }
