@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { SHARD_REASONS } from '../crds/shard.ts'
@@ -8,6 +9,7 @@ import { PLANS } from '../operator/tenant/limits.ts'
 import { ERRORS } from '../runtime/errors.ts'
 import { PROBLEM_TYPES } from '../runtime/http/problem-types.ts'
 import { describeSettings as describeRuntime } from '../runtime/settings.ts'
+import { printFigure } from './builders/figure.ts'
 
 const README = readFileSync('README.md', 'utf8')
 
@@ -71,4 +73,19 @@ test('every make target that is named exists', () => {
 
 test('the TypeScript example is the one that is run', () => {
   expect(README).toContain(readFileSync('test/client/example.ts', 'utf8'))
+})
+
+test('HT-01: each of the ten risks has tests, and they are there', () => {
+  const files = globSync('{test,runtime}/**/*.test.ts').map((path) => ({
+    name: basename(path, '.test.ts'),
+    text: readFileSync(path, 'utf8'),
+  }))
+  const risks = rows('The ten risks').map(([risk, [, , tests = '']]) => ({
+    risk,
+    tests: [...tests.matchAll(/`([\w-]+)` \(([A-Z0-9-]+)\)/g)],
+  }))
+  const isThere = ([, name, code]: RegExpExecArray) => files.some((file) => file.name === name && file.text.includes(`${code}: `))
+  const held = risks.filter(({ tests }) => tests.length > 0 && tests.every(isThere)).map(({ risk }) => risk)
+  expect(held).toEqual(Array.from({ length: 10 }, (_, at) => `API${at + 1}`))
+  printFigure(`HT-01: ${held.length} of 10 risks, held by ${new Set(risks.flatMap(({ tests }) => tests.map(([test]) => test))).size} tests`)
 })

@@ -1,7 +1,7 @@
 import { escapeIdentifier, escapeLiteral } from 'pg'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
 
-/** A tenant with something to hide: `secret` stands in its tasks, events, statistics, a function, a large object, a running query. */
+/** A tenant with something to hide: `secret` stands in its tasks, users, events, statistics, a function, a large object, a running query. */
 export type Keeper = { tenant: TenantContext; secret: string; task: string; largeObject: number }
 
 /** What a tenant does to get at its neighbour; whoever succeeds is told the neighbour's secret, or has changed something of it. */
@@ -39,6 +39,7 @@ const onTasks =
 export const ACTIONS: Readonly<Record<string, Action>> = {
   'SELECT tasks': own('tasks', 'tenant_id'),
   'SELECT events': own('events', 'tenant_id'),
+  'SELECT users': own('users', 'tenant_id'),
   'SELECT checkpoints': own('checkpoints', 'tenant_id'),
   'SELECT all': onTasks((tasks) => [`SELECT * FROM ${tasks}`]),
   'SELECT without policies': onTasks((tasks) => ['SET LOCAL row_security = off', `SELECT * FROM ${tasks}`]),

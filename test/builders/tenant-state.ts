@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import pg from 'pg'
 import { inject } from 'vitest'
-import { CREDENTIALS_SECRET } from '../../config/routing.ts'
+import { CREDENTIALS_SECRET, KEY_PREFIX_LENGTH } from '../../config/routing.ts'
 import type { Client } from '../../operator/kubernetes/client.ts'
 import { SECRETS, TENANTS } from '../../operator/kubernetes/object.ts'
 import { tenantName } from '../../operator/postgres/names.ts'
@@ -31,16 +31,21 @@ async function objectOf({ client, namespace, name, uid }: Subject): Promise<unkn
   return { spec, status, finalizers: metadata.finalizers, annotations: metadata.annotations }
 }
 
-/** The keys' Secrets, the route with the Secret of each hash, and what the server says to the login. */
+/** The keys' Secrets, the route with the Secret of each hash and prefix, and what the server says to the login. */
 async function accessOf({ client, namespace, uid }: Subject): Promise<Record<string, unknown>> {
   const { items } = await client.list(SECRETS, namespace, { labelSelector: `tenantry.dev/tenant-uid=${uid}` })
-  const hashes = new Map(items.map(({ metadata, data }) => [sha256(data?.token ?? ''), metadata.name]))
+  const secrets = new Map(
+    items.flatMap(({ metadata, data }) => {
+      const token = Buffer.from(data?.token ?? '', 'base64').toString()
+      return [createHash('sha256').update(token).digest('hex'), token.slice(0, KEY_PREFIX_LENGTH)].map((known) => [known, metadata.name])
+    }),
+  )
   const route = await publishedRoute(namespace, uid)
   const login = loginIn(await client.get(SECRETS, namespace, CREDENTIALS_SECRET), tenantName(uid))
   return {
     secrets: items.map(({ metadata: { name, labels, ownerReferences } }) => ({ name, labels, ownerReferences })),
     routes: JSON.parse(JSON.stringify(route === undefined ? [] : [route]), (key, value) =>
-      key === 'sha256' ? (hashes.get(value) ?? 'of no Secret') : value,
+      key === 'sha256' || key === 'prefix' ? (secrets.get(value) ?? 'of no Secret') : value,
     ),
     login: login === undefined ? 'none' : await knock(tenantName(uid), login),
   }
@@ -54,8 +59,4 @@ async function knock(database: string, { username: user, password }: { username:
     .connect()
     .then(() => 'let in', String)
     .finally(() => client.end())
-}
-
-function sha256(base64: string): string {
-  return createHash('sha256').update(Buffer.from(base64, 'base64')).digest('hex')
 }

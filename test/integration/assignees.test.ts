@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { dropRowTenant } from '../../operator/postgres/rows.ts'
 import type { CommandBus } from '../../runtime/commands/bus.ts'
 import type { Session } from '../../runtime/shards/session.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
@@ -69,4 +70,13 @@ describe.for(ISOLATIONS)('assignees, isolation %s', (isolation) => {
     await command(bus, tenant, 'CreateTask', { title: 'x', assignee: await register(tenant) })
     await expect(database.asTenant(tenant, 'DELETE FROM users')).rejects.toThrow(/tasks_assignee/)
   })
+})
+
+test('a tenant of the shared tables is dropped with its users and their tasks, whichever table comes first', async () => {
+  const [gone, stays] = [await database.tenant('gone', 'row'), await database.tenant('stays', 'row')]
+  for (const tenant of [gone, stays]) await command(bus, tenant, 'CreateTask', { title: 'x', assignee: await register(tenant) })
+  await database.admin.query(dropRowTenant(gone.uid))
+  const counts = 'SELECT (SELECT count(*)::int FROM users) AS users, (SELECT count(*)::int FROM tasks) AS tasks'
+  expect(await database.asTenant(gone, counts)).toEqual([{ users: 0, tasks: 0 }])
+  expect(await database.asTenant(stays, counts)).toEqual([{ users: 1, tasks: 1 }])
 })

@@ -31,6 +31,7 @@ async function lay(tenant: Keeper['tenant']): Promise<Keeper> {
   const session = sessionOn(database)
   const titles = Array.from({ length: 20 }, () => ({ title: secret }))
   const made = await Promise.all(titles.map((input) => command(busOn(session), tenant, 'CreateTask', input)))
+  await command(busOn(session), tenant, 'RegisterUser', { email: `${secret}@example.com`, displayName: secret })
   await session.close()
   const { database: place, role, isolation } = tenant.route
   const superuser = superusers.get(place) ?? (await connectAsSuperuser(inject('postgres'), place))
@@ -64,7 +65,7 @@ async function lay(tenant: Keeper['tenant']): Promise<Keeper> {
 
 /** All that stands for a tenant, and how it is guarded. */
 async function stateOf(client: Client, { tenant: { uid, route } }: Keeper): Promise<unknown> {
-  const rows = ['tasks', 'events', 'checkpoints'].map(
+  const rows = ['tasks', 'users', 'events', 'checkpoints'].map(
     (table) => `(SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM "${route.schema}".${table} t WHERE tenant_id = '${uid}')`,
   )
   const heads = ['head', 'relayed'].map((table) => `(SELECT t::text FROM tenantry.${table} t WHERE tenant = '${uid}')`)

@@ -31,12 +31,8 @@ export async function* exportLines(exported: readonly Exported[], tenant: Tenant
 
 /** What is left to export from a place on. */
 function from(exported: readonly Exported[], start: Place | undefined): readonly Exported[] {
-  return exported.slice(
-    Math.max(
-      0,
-      exported.findIndex(({ name }) => name === start?.name),
-    ),
-  )
+  const index = exported.findIndex(({ name }) => name === start?.name)
+  return index === -1 ? exported : exported.slice(index)
 }
 
 async function* pagesOf({ name, page, read: readRow }: Exported, uid: string, start: string | undefined, read: ReadRows) {

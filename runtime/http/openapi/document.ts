@@ -102,12 +102,14 @@ function bodyOf(input: Input, names: readonly string[]) {
   return { required: schema.required.length > 0, content: { 'application/json': { schema } } }
 }
 
+const ENTITY_TAGS = '^(\\*|(W/)?"[!#-~]*"([ ]*,[ ]*(W/)?"[!#-~]*")*)$'
+
 /** The conditional headers (RFC 9110, 13.1) that mean something here: commands on something that is there, and answers with an `ETag`. */
 function conditions({ isCommand, path, answers }: Operation): Parameter[] {
-  const ifMatch = header('If-Match', 'Do it only to one of these versions: entity tags, or *. Otherwise 412.')
+  const ifMatch = header('If-Match', 'Do it only to one of these versions: entity tags, or *. Otherwise 412.', ENTITY_TAGS)
   if (isCommand) return path.includes('{') ? [ifMatch] : []
   return answers.some(({ versioned }) => versioned === true)
-    ? [header('If-None-Match', 'Answer 304 when it still is one of these versions.')]
+    ? [header('If-None-Match', 'Answer 304 when it still is one of these versions.', ENTITY_TAGS)]
     : []
 }
 
@@ -116,6 +118,6 @@ const IDEMPOTENCY_KEY = header(
   'Names this request among those of the same credential, such as "8e03978e-40d5-43dd-bc93-6894a57f9324", with or without the quotes. Sent again within 24 hours it has no second effect, and gets the same answer.',
 )
 
-function header(name: string, description: string): Parameter {
-  return { name, in: 'header', description, schema: { type: 'string' } }
+function header(name: string, description: string, pattern?: string): Parameter {
+  return { name, in: 'header', description, schema: { type: 'string', ...(pattern === undefined ? {} : { pattern }) } }
 }
