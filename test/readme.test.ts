@@ -1,6 +1,7 @@
 import { globSync, readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { expect, test } from 'vitest'
+import { parse } from 'yaml'
 import { SHARD_REASONS } from '../crds/shard.ts'
 import { TENANT_REASONS } from '../crds/tenant.ts'
 import { describeSettings as describeOperator } from '../operator/settings.ts'
@@ -52,6 +53,12 @@ test('the table of plans is that of the code', () => {
     return [plan, [...times, ...[connections, requestsPerSecond, concurrency, tasks, users].map(count)]]
   })
   expect(rows('Plans and limits')).toEqual(plans)
+})
+
+test('the table of what a tenant sets has what the CRD declares', () => {
+  const crd = parse(readFileSync('crds/tenant.yaml', 'utf8'))
+  const { properties } = crd.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.settings
+  expect(rows('What a tenant sets').map(([name]) => name)).toEqual(Object.keys(properties))
 })
 
 test('the tables of settings are what --help prints', () => {
