@@ -1,5 +1,7 @@
-import { readFileSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import { expect, test } from 'vitest'
+import { parse } from 'yaml'
 import { SHARD_REASONS } from '../crds/shard.ts'
 import { TENANT_REASONS } from '../crds/tenant.ts'
 import { describeSettings as describeOperator } from '../operator/settings.ts'
@@ -7,6 +9,7 @@ import { PLANS } from '../operator/tenant/limits.ts'
 import { ERRORS } from '../runtime/errors.ts'
 import { PROBLEM_TYPES } from '../runtime/http/problem-types.ts'
 import { describeSettings as describeRuntime } from '../runtime/settings.ts'
+import { printFigure } from './builders/figure.ts'
 
 const README = readFileSync('README.md', 'utf8')
 
@@ -52,6 +55,12 @@ test('the table of plans is that of the code', () => {
   expect(rows('Plans and limits')).toEqual(plans)
 })
 
+test('the table of what a tenant sets has what the CRD declares', () => {
+  const crd = parse(readFileSync('crds/tenant.yaml', 'utf8'))
+  const { properties } = crd.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.settings
+  expect(rows('What a tenant sets').map(([name]) => name)).toEqual(Object.keys(properties))
+})
+
 test('the tables of settings are what --help prints', () => {
   expect(rows('Settings')).toEqual([...settings(describeRuntime()), ...settings(describeOperator())])
 })
@@ -64,4 +73,19 @@ test('every make target that is named exists', () => {
 
 test('the TypeScript example is the one that is run', () => {
   expect(README).toContain(readFileSync('test/client/example.ts', 'utf8'))
+})
+
+test('HT-01: each of the ten risks has tests, and they are there', () => {
+  const files = globSync('{test,runtime}/**/*.test.ts').map((path) => ({
+    name: basename(path, '.test.ts'),
+    text: readFileSync(path, 'utf8'),
+  }))
+  const risks = rows('The ten risks').map(([risk, [, , tests = '']]) => ({
+    risk,
+    tests: [...tests.matchAll(/`([\w-]+)` \(([A-Z0-9-]+)\)/g)],
+  }))
+  const isThere = ([, name, code]: RegExpExecArray) => files.some((file) => file.name === name && file.text.includes(`${code}: `))
+  const held = risks.filter(({ tests }) => tests.length > 0 && tests.every(isThere)).map(({ risk }) => risk)
+  expect(held).toEqual(Array.from({ length: 10 }, (_, at) => `API${at + 1}`))
+  printFigure(`HT-01: ${held.length} of 10 risks, held by ${new Set(risks.flatMap(({ tests }) => tests.map(([test]) => test))).size} tests`)
 })

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { type Bench, type Figure, judge, table } from './figures.ts'
+import { limitsOverhead } from './limits.ts'
 import { operatorMemory, runtimeMemory } from './memory.ts'
 import { rlsById, rlsList } from './policy.ts'
 import { provisions } from './provision.ts'
@@ -16,6 +17,7 @@ const BENCHES: readonly Bench[] = [
   commandFew,
   httpStack,
   httpStackFastify,
+  limitsOverhead,
   rlsList,
   rlsById,
   reconcile,

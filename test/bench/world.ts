@@ -6,7 +6,15 @@ import { escapeIdentifier } from 'pg'
 import { removeWithMe } from '../../config/local/guard.ts'
 import { startNats } from '../../config/local/servers/nats.ts'
 import { removePostgres, startPostgres } from '../../config/local/servers/postgres.ts'
-import { bucketDocument, type Credentials, formatRouting, type Route, SHARDS_DOCUMENT, type ShardEndpoint } from '../../config/routing.ts'
+import {
+  bucketDocument,
+  type Credentials,
+  formatRouting,
+  type Limits,
+  type Route,
+  SHARDS_DOCUMENT,
+  type ShardEndpoint,
+} from '../../config/routing.ts'
 import { createDatabase, type TestDatabase } from '../builders/database.ts'
 import { buildKey } from '../builders/routing.ts'
 
@@ -30,8 +38,8 @@ export type World = {
 const TENANTS = 10
 const TASKS = 100
 
-/** Starts the servers and lays out the tenants; all of it is gone after `stop`, or when this process dies. */
-export async function startWorld(): Promise<World> {
+/** Starts the servers and lays out the tenants; all of it is gone after `stop`, or when this process dies. `limits`: what ours are held to, besides those of the database. */
+export async function startWorld(limits?: Limits): Promise<World> {
   const folder = await mkdtemp(join(tmpdir(), 'tenantry-bench-'))
   removeWithMe(folder)
   const postgres = await startPostgres({ folder: join(folder, 'postgres'), requireTls: false })
@@ -40,7 +48,7 @@ export async function startWorld(): Promise<World> {
   const world = {
     shard: { ...database.endpoint, tls: 'verify-full' as const },
     credentials: { ...database.credentials, ca: postgres.ca },
-    ours: await layTenants(database, 'ours'),
+    ours: await layTenants(database, 'ours', limits),
     peers: await layTenants(database, 'peer'),
     nats: nats.url,
     routingFolder: join(folder, 'routing'),
@@ -61,7 +69,7 @@ export async function startWorld(): Promise<World> {
   return { ...world, stop }
 }
 
-async function layTenants(database: TestDatabase, side: string): Promise<BenchTenant[]> {
+async function layTenants(database: TestDatabase, side: string, limits?: Limits): Promise<BenchTenant[]> {
   const tenants: BenchTenant[] = []
   for (let index = 0; index < TENANTS; index++) {
     const { token, key } = buildKey()
@@ -74,7 +82,8 @@ async function layTenants(database: TestDatabase, side: string): Promise<BenchTe
        FROM unnest($2::uuid[]) id`,
       [tenant.uid, tasks],
     )
-    tenants.push({ route: { ...tenant.route, keys: [key] }, token, tasks })
+    const route = { ...tenant.route, keys: [key], ...(limits === undefined ? {} : { limits }) }
+    tenants.push({ route, token, tasks })
   }
   return tenants
 }

@@ -21,7 +21,8 @@ const WIDGET_SCHEMA = {
 export async function kubectl(args: readonly string[], input = ''): Promise<string> {
   const { kubectl: program, kubeconfig } = inject('kubernetes')
   const running = promisify(execFile)(program, ['--kubeconfig', kubeconfig, ...args])
-  running.child.stdin?.end(input)
+  // A kubectl that ends before it has read says itself why, or needed nothing of it.
+  running.child.stdin?.on('error', () => undefined).end(input)
   return (await running).stdout
 }
 

@@ -60,7 +60,7 @@ test.each<[string, Exchanged, string]>([
   ['what may be kept, whoever asks', answer(200, TASK, { headers: { 'cache-control': 'private, no-cache' } }), 'may be kept'],
   ['a type to guess', answer(200, TASK, { headers: { 'x-content-type-options': '' } }), 'x-content-type-options'],
   ['x-powered-by', answer(200, TASK, { headers: { 'x-powered-by': 'x' } }), 'x-powered-by'],
-])('%s is found', (_, exchanged, fault) => {
+])('HT-02: %s is found', (_, exchanged, fault) => {
   expect(contract.faultsOf(exchanged).join('\n')).toContain(fault)
 })
 

@@ -4,7 +4,7 @@ import ajvFormats from 'ajv-formats'
 /** What was sent, and what came back: header names in lower case, `body` undefined for a stream that was not read to its end. */
 export type Exchanged = { method: string; path: string; status: number; headers: Record<string, string>; body: string | undefined }
 
-type Response = { headers?: Record<string, { schema: object }>; content?: Record<string, { examples?: object }> }
+type Response = { headers?: Record<string, { schema: object; required?: boolean }>; content?: Record<string, { examples?: object }> }
 type Operation = { operationId: string; security: object[]; responses: Record<string, Response> }
 type Document = { paths: Record<string, Record<string, Operation>>; components: { examples: Record<string, { value: { type: string } }> } }
 
@@ -130,9 +130,9 @@ function elsewhere({ method, status, headers, body }: Exchanged, known: boolean,
 }
 
 function headerFaults({ headers: declared = {} }: Response, headers: Record<string, string>, ajv: Ajv2020): string[] {
-  return Object.entries(declared).flatMap(([name, { schema }]) => {
+  return Object.entries(declared).flatMap(([name, { schema, required }]) => {
     const value = headers[name.toLowerCase()]
-    if (value === undefined) return [`${name} is missing`]
+    if (value === undefined) return required === false ? [] : [`${name} is missing`]
     const typed = 'type' in schema && schema.type === 'integer' ? Number(value) : value
     return ajv.validate(schema, typed) ? [] : [`${name}: ${ajv.errorsText()}`]
   })

@@ -103,6 +103,12 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
     tenant({ settings: { allowedOrigins: [origin] } }),
     /must be origins as browsers send them/,
   ]),
+  [
+    'taskRetentionDays',
+    tenant({ settings: { taskRetentionDays: 1 } }),
+    tenant({ settings: { taskRetentionDays: 0 } }),
+    /should be greater than or equal to 1/,
+  ],
   ['settings', tenant({ settings: { theme: { dark: true } } }), tenant({ settings: 'dark' }), /must be of type object/],
   [
     'settings, not too many',

@@ -20,6 +20,17 @@ const REFUSALS: readonly Refusal[] = [
 const HEADERS = {
   etag: { description: 'The version, as a strong entity tag.', required: true, schema: { type: 'string', pattern: '^"[^"]+"$' } },
   location: { description: 'Where it is found from now on.', required: true, schema: { type: 'string', format: 'uri-reference' } },
+  rateLimit: {
+    description:
+      'What is left of the tenant\'s requests, and in how many seconds all of them are there again, such as `"default";r=180;t=1`. None without a limit.',
+    required: false,
+    schema: { type: 'string' },
+  },
+  policy: {
+    description: 'How many requests the tenant may send in how many seconds, such as `"default";q=200;w=2`. None without a limit.',
+    required: false,
+    schema: { type: 'string' },
+  },
   retryAfter: { description: 'Seconds after which trying again makes sense.', required: true, schema: { type: 'integer', minimum: 1 } },
 } as const
 
@@ -55,12 +66,19 @@ function responseOf({ status, description, type, schema, versioned }: Answer): R
   }
 }
 
+function headersOf(status: number, known: Response['headers']): Pick<Response, 'headers'> {
+  if (status === 503) return { headers: { 'Retry-After': HEADERS.retryAfter } }
+  if (status === 429)
+    return { headers: { 'Retry-After': HEADERS.retryAfter, RateLimit: HEADERS.rateLimit, 'RateLimit-Policy': HEADERS.policy } }
+  return known === undefined ? {} : { headers: known }
+}
+
 function addRefusal(responses: Record<string, Response>, { name, code, status }: Refusal): void {
   const { description, headers, content } = responses[status] ?? { description: PROBLEM_TYPES[code].title }
   const known = content?.['application/problem+json']
   responses[status] = {
     description,
-    ...(status === 503 || status === 429 ? { headers: { 'Retry-After': HEADERS.retryAfter } } : headers === undefined ? {} : { headers }),
+    ...headersOf(status, headers),
     content: {
       ...content,
       'application/problem+json': {
