@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Contract } from './conformance.ts'
 
 type Schema = {
@@ -66,6 +67,13 @@ function isId({ format, anyOf = [] }: Schema): boolean {
 /** The path with `value` in place of every name in braces. */
 export function pathOf({ template }: Offered, value: string): string {
   return template.replaceAll(/\{\w+\}/g, value)
+}
+
+/** A body that a command accepts, with the mark wherever it takes any text; what must be the only one of its kind is. */
+export function marked({ body = {} }: Offered, mark: string): Record<string, unknown> {
+  const text = (name: string, value: unknown) =>
+    name === 'email' ? `${mark}-${randomUUID()}@example.com` : /^(title|description|displayName|name)$/.test(name) ? mark : value
+  return Object.fromEntries(Object.entries(body).map(([name, value]) => [name, Array.isArray(value) ? [mark] : text(name, value)]))
 }
 
 /** A value that a schema accepts: its own example, or the plainest one. */

@@ -5,7 +5,7 @@ import { type Contract, contractOf } from '../builders/conformance.ts'
 import { ISOLATIONS } from '../builders/database.ts'
 import { printFigure } from '../builders/figure.ts'
 import { read, type Sent, sendTo } from '../builders/http.ts'
-import { type Offered, offeredBy, pathOf } from '../builders/offered.ts'
+import { marked, type Offered, offeredBy, pathOf } from '../builders/offered.ts'
 import { createWorld, type RoutedTenant, type RunningRuntime, startRuntime, type World } from '../builders/world.ts'
 
 /** Stands in everything that the victim has. */
@@ -35,13 +35,6 @@ function call(operation: Offered, as: RoutedTenant, id: string, more: Partial<Se
   const { query = '', ...sent } = more
   const json = operation.body === undefined ? {} : { json: operation.body }
   return sendTo(runtime.url, pathOf(operation, id) + query, { method: operation.method, as, ...json, ...sent })
-}
-
-/** A body that a command accepts, with the secret wherever it takes any text, and nothing that must be the only one of its kind. */
-function marked({ body = {} }: Offered, mark: string): Record<string, unknown> {
-  const text = (name: string, value: unknown) =>
-    name === 'email' ? `${mark}-${randomUUID()}@example.com` : /^(title|description|displayName|name)$/.test(name) ? mark : value
-  return Object.fromEntries(Object.entries(body).map(([name, value]) => [name, Array.isArray(value) ? [mark] : text(name, value)]))
 }
 
 /** Makes two of everything that can be made; gives the ids by the path they were made at. */

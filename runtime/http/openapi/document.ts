@@ -116,6 +116,7 @@ function conditions({ isCommand, path, answers }: Operation): Parameter[] {
 const IDEMPOTENCY_KEY = header(
   'Idempotency-Key',
   'Names this request among those of the same credential, such as "8e03978e-40d5-43dd-bc93-6894a57f9324", with or without the quotes. Sent again within 24 hours it has no second effect, and gets the same answer.',
+  '^("[ !#-\\[\\]-~]{1,255}"|[!#-\\[\\]-~]{1,255})$',
 )
 
 function header(name: string, description: string, pattern?: string): Parameter {
