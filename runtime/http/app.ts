@@ -70,7 +70,7 @@ async function admit(exchange: Exchange, entered: Admission | Promise<Admission>
   const admission = entered instanceof Promise ? await entered : entered
   exchange.headers = { ...exchange.headers, ...limitHeaders(admission) }
   if (admission.refused !== undefined) throw rateLimited(admission)
-  exchange.onOver = admission.leave
+  if (admission.leave !== undefined) exchange.whenOver(admission.leave)
 }
 
 type Routes = Map<string, Map<Operation['method'], readonly RequestHandler[]>>
