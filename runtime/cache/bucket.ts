@@ -33,10 +33,17 @@ return {granted, string.format('%.6f', level), replicas}`
 /** The buckets in Redis, for this process as one of the replicas. A bucket that is full, or has lapsed, holds what the asking replica believes. */
 export function createSharedBucket({ redis, breaker }: RedisConnection): SharedBucket {
   const self = randomUUID()
-  return (key, { rate, want, debt, start }) =>
-    breaker.run(async () =>
-      toGrant(await redis.eval(TAKE, 1, `limit:${key}`, rate.perSecond, rate.burst, want, debt, start, self, PRESENT)),
+  return async (key, { rate, want, debt, start }) =>
+    toGrant(
+      await breaker.run(() =>
+        redis.eval(TAKE, 1, `limit:${key}`, rate.perSecond, rate.burst, want, debt, start, self, PRESENT).catch(unlessFull),
+      ),
     )
+}
+
+// A full Redis refuses to write, but it answers, and the cache still reads.
+function unlessFull(error: unknown): undefined {
+  if (!(error instanceof Error && error.message.includes('OOM'))) throw error
 }
 
 function toGrant(answer: unknown): Grant {

@@ -71,7 +71,7 @@ function admit(exchange: Exchange, tenant: TenantContext, { limiter }: AppOption
   const conclude = (admission: Admission): TenantContext => {
     exchange.headers = { ...exchange.headers, ...limitHeaders(admission) }
     if (admission.refused !== undefined) throw rateLimited(admission)
-    exchange.onOver = admission.leave
+    if (admission.leave !== undefined) exchange.whenOver(admission.leave)
     return tenant
   }
   const entered = limiter.enter(tenant)

@@ -41,13 +41,12 @@ export class Exchange {
   readonly #deadline: NodeJS.Timeout
   #abort: AbortController | undefined
   #over = false
+  #onOver: (() => void) | undefined
   /** The path as it was declared, for metrics: never what the client sent. */
   route = '(unknown)'
   tenant: TenantContext | undefined
   /** What every answer from now on carries. */
   headers: Record<string, string> = {}
-  /** Called once, when the connection is done with this exchange. */
-  onOver: (() => void) | undefined
 
   constructor(request: IncomingMessage, response: ServerResponse, deadline: number, onDeadline: (exchange: Exchange) => void) {
     this.request = request
@@ -63,6 +62,12 @@ export class Exchange {
     this.#abort ??= new AbortController()
     if (this.#over) this.#abort.abort()
     return this.#abort.signal
+  }
+
+  /** Calls back once the connection is done with this exchange; at once when it is. Only the last who asks is told. */
+  whenOver(callback: () => void): void {
+    if (this.#over) callback()
+    else this.#onOver = callback
   }
 
   /** Ends the work: the caller has left or the deadline is over. */
@@ -111,7 +116,7 @@ export class Exchange {
   end(): ExchangeEnd {
     clearTimeout(this.#deadline)
     this.#over = true
-    this.onOver?.()
+    this.#onOver?.()
     const answered = this.response.writableFinished
     if (!answered) this.abort()
     const end = {

@@ -159,3 +159,18 @@ test('HT-05: more at once than the tenant may have under way is refused, and roo
   expect(new Set(statuses)).toEqual(new Set([404, 429]))
   expect((await ask(narrow)).status).toBe(404)
 })
+
+test('HT-05: who leaves before the answer makes room as well', async () => {
+  for (let index = 0; index < 20; index++) {
+    const leaving = new AbortController()
+    const answer = sendLeaving(leaving.signal)
+    leaving.abort()
+    await answer
+  }
+  await until(async () => (await ask(narrow)).status === 404)
+})
+
+/** Asks for what the tenant may have one of, and may go away meanwhile. */
+function sendLeaving(signal: AbortSignal): Promise<unknown> {
+  return fetch(`${urlOf(0)}${MISSING}`, { headers: { 'x-api-key': narrow.token }, signal }).catch(() => undefined)
+}
