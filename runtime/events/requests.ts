@@ -14,7 +14,7 @@ export function unlessRepeated(schema: string, refusal: string): string {
     ELSE ${refusal} END`
 }
 
-/** The part of a save that keeps the answers of `numbered` for retries. */
+/** The part of a save that keeps the answers of `numbered` for retries, and lets two old ones go for each: so they never pile up, and nobody sweeps. */
 export function keepAnswers(schema: string): string {
   return `kept AS (
     INSERT INTO ${schema}idempotency AS known (tenant_id, caller, key, fingerprint, aggregate_id, version, position, body, time)
@@ -23,6 +23,12 @@ export function keepAnswers(schema: string): string {
     WHERE n.asked ? 'record'
     ON CONFLICT (tenant_id, caller, key) DO UPDATE SET fingerprint = excluded.fingerprint, aggregate_id = excluded.aggregate_id,
       version = excluded.version, position = excluded.position, body = excluded.body, time = excluded.time
+  ), over AS (
+    DELETE FROM ${schema}idempotency WHERE tenant_id = $1 AND (caller, key) IN (
+      SELECT i.caller, i.key FROM ${schema}idempotency i
+      WHERE i.tenant_id = $1 AND i.time < now() - ${REMEMBERED} AND NOT EXISTS (
+        SELECT FROM numbered n WHERE n.asked ->> 'caller' = i.caller AND n.asked #>> '{record,key}' = i.key)
+      ORDER BY i.time LIMIT (SELECT 2 * count(*) FROM numbered WHERE asked ? 'record'))
   )`
 }
 

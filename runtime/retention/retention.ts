@@ -5,10 +5,20 @@ import type { Statement } from '../shards/statement.ts'
 export type Retention = {
   /** The key in the settings that gives the days; where it is not set, everything is kept. */
   setting: string
+} & (ByCommand | ByStatement)
+
+/** For what has events, which others follow. */
+type ByCommand = {
   /** Rows `{id, version}` of what is over for longer than so many days, the oldest first, at most so many. */
   find: (tenantUid: string, days: number, limit: number) => Statement
   /** The command that removes one, given its `id`. */
   command: string
+}
+
+/** For what nobody follows. */
+type ByStatement = {
+  /** Removes what is older than so many days, the oldest first, at most so many; a row for each. */
+  remove: (tenantUid: string, days: number, limit: number) => Statement
 }
 
 const days = z.int().min(1).max(36_500)

@@ -21,12 +21,18 @@ export type SweepOptions = {
   sweepEvery?: number
 }
 
+type RemoveStatement = Extract<Retention, { remove: unknown }>['remove']
+type RemoveCommand = Extract<Retention, { command: unknown }>
+
+/** So many rows that nobody follows go in one statement. */
+const LINES = 1_000
+
 /** So many go at once, and share a commit: other commands of the tenant get in between. */
 const BATCH = 64
 
 /**
- * Removes what tenants' settings no longer keep, by the commands that everybody uses, so that events, read models and caches follow, and the
- * audit log says it was `retention`. Any number of replicas may do so; each tenant is swept by one at a time, tenants without such a setting
+ * Removes what tenants' settings no longer keep: what has events by the commands that everybody uses, so that read models and caches follow,
+ * and the audit log says it was `retention`; the rest by statements. Any number of replicas may do so; each tenant is swept by one at a time, tenants without such a setting
  * by none. Gives what ends it.
  */
 export function sweepTenants({ session, commands, retentions, tenants, log, lookEvery = 60_000, sweepEvery = 3_600 }: SweepOptions) {
@@ -46,7 +52,20 @@ export function sweepTenants({ session, commands, retentions, tenants, log, look
     }
   }
 
-  async function removeAll(tenant: Tenant, { find, command }: Retention, days: number): Promise<number> {
+  async function removeAll(tenant: Tenant, retention: Retention, days: number): Promise<number> {
+    return 'remove' in retention ? removeByStatement(tenant, retention.remove, days) : removeByCommand(tenant, retention, days)
+  }
+
+  async function removeByStatement({ uid, route }: Tenant, remove: RemoveStatement, days: number): Promise<number> {
+    let removed = 0
+    for (;;) {
+      const [rows = []] = await session.bundle({ uid, route }, [remove(uid, days, LINES)], signal)
+      removed += rows.length
+      if (rows.length < LINES) return removed
+    }
+  }
+
+  async function removeByCommand(tenant: Tenant, { find, command }: RemoveCommand, days: number): Promise<number> {
     let removed = 0
     for (;;) {
       const rows = await session.read(tenant, find(tenant.uid, days, BATCH), signal)

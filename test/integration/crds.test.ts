@@ -109,6 +109,12 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
     tenant({ settings: { taskRetentionDays: 0 } }),
     /should be greater than or equal to 1/,
   ],
+  [
+    'auditRetentionDays',
+    tenant({ settings: { auditRetentionDays: 1 } }),
+    tenant({ settings: { auditRetentionDays: 0 } }),
+    /should be greater than or equal to 1/,
+  ],
   ['settings', tenant({ settings: { theme: { dark: true } } }), tenant({ settings: 'dark' }), /must be of type object/],
   [
     'settings, not too many',

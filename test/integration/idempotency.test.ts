@@ -97,6 +97,18 @@ describe.for(ISOLATIONS)('HT-04: a command with an Idempotency-Key, isolation %s
   })
 })
 
+test('answers that are over go with the next ones', async () => {
+  const tenant = await database.tenant('acme')
+  const keys = (count: number, prefix: string) => Array.from({ length: count }, (_, index) => `${prefix}${index}`)
+  for (const key of keys(10, 'old')) await first(tenant, 'CreateTask', { title: key }, key)
+  await database.asTenant(tenant, "UPDATE idempotency SET time = time - interval '25 hours' WHERE tenant_id = $1", [tenant.uid])
+  // One of them is used again in the very command that lets others go.
+  await first(tenant, 'CreateTask', { title: 'again' }, 'old0')
+  for (const key of keys(5, 'new')) await second(tenant, 'CreateTask', { title: key }, key)
+  const left = await database.asTenant(tenant, 'SELECT key FROM idempotency WHERE tenant_id = $1 ORDER BY key', [tenant.uid])
+  expect(left.map(({ key }) => key)).toEqual([...keys(5, 'new'), 'old0'])
+})
+
 test('HT-04: sent 20 times at once to two replicas, one takes effect; the others get its answer, or are told that it still runs', async () => {
   const tenant = await database.tenant('acme')
   const found = { effects: 0, replayed: 0, running: 0 }

@@ -1,4 +1,6 @@
+import { escapeIdentifier } from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
+import { audit } from '../../runtime/features/audit/index.ts'
 import { tasks } from '../../runtime/features/tasks/index.ts'
 import type { Log } from '../../runtime/log.ts'
 import { catchUp } from '../../runtime/projections/catch-up.ts'
@@ -6,6 +8,7 @@ import { sweepTenants } from '../../runtime/retention/sweep.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
 import { createDatabase, ISOLATIONS, type TestDatabase } from '../builders/database.ts'
 import { printFigure } from '../builders/figure.ts'
+import { connectAsSuperuser } from '../builders/provision.ts'
 import { ask, busOn, command, sessionOn, silent, until } from '../builders/runtime.ts'
 
 let database: TestDatabase
@@ -116,4 +119,32 @@ test('a setting that is no number of days removes nothing, and is told once; a s
   await until(async () => (await left(well)).length === 0)
   for (const tenant of [...wrong, suspended]) expect(await left(tenant)).toHaveLength(1)
   expect(told).toEqual(wrong.map(({ uid }) => ({ tenant: uid, setting: 'taskRetentionDays' })))
+})
+
+test.for(ISOLATIONS)('isolation %s: lines of the audit log go after their days, and the events stay', async (isolation) => {
+  const one = replica()
+  const tenant = keeping(await database.tenant('acme', isolation), { auditRetentionDays: 30 })
+  const { id } = await command(one.bus, tenant, 'CreateTask', { title: 'old' })
+  await command(one.bus, tenant, 'CompleteTask', { id })
+  await command(one.bus, tenant, 'CompleteTask', { id }).catch(() => undefined)
+  // The tenant's own role may change no event's time.
+  const superuser = await connectAsSuperuser(inject('postgres'), tenant.route.database)
+  for (const table of ['events', 'audit']) {
+    const name = `${escapeIdentifier(tenant.route.schema)}.${table}`
+    await superuser.query(`UPDATE ${name} SET time = time - interval '31 days' WHERE tenant_id = $1`, [tenant.uid])
+  }
+  await superuser.end()
+  await command(one.bus, tenant, 'CreateTask', { title: 'new' })
+  await command(one.bus, tenant, 'CompleteTask', { id }).catch(() => undefined)
+  const lines = async () => JSON.parse((await ask(one.session, tenant, 'ListAudit', {}))?.body ?? '').items
+  expect(await lines()).toHaveLength(5)
+  sweep(one, [tenant], { retentions: audit.retentions ?? [] })
+  await until(async () => (await lines()).length === 2)
+  expect((await lines()).map(({ action, result }: Record<string, string>) => `${action} ${result}`)).toEqual([
+    'CompleteTask conflict',
+    'CreateTask done',
+  ])
+  expect(await database.asTenant(tenant, 'SELECT count(*)::int AS events FROM events WHERE tenant_id = $1', [tenant.uid])).toEqual([
+    { events: 3 },
+  ])
 })

@@ -1,6 +1,7 @@
 import type { Feature } from '../feature.ts'
 import { exportedAudit } from './exported.ts'
 import { ListAudit } from './queries.ts'
+import { auditRetentions } from './retention.ts'
 
 /** Who has done what. */
 export const audit: Feature = {
@@ -9,5 +10,6 @@ export const audit: Feature = {
   queries: [ListAudit],
   projections: [],
   exports: [exportedAudit],
+  retentions: auditRetentions,
   invalidates: () => [],
 }
