@@ -1,5 +1,5 @@
 import { afterEach } from 'vitest'
-import { contractOf, type Exchanged } from './builders/conformance.ts'
+import { type Contract, contractOf, type Exchanged } from './builders/conformance.ts'
 
 // Every answer that any test gets of a runtime by `fetch` is held to the document of that runtime. What is wrong fails the test that was
 // running, whatever it did with the answer.
@@ -19,8 +19,17 @@ globalThis.fetch = async (input, init) => {
     headers: Object.fromEntries(answer.headers),
     body: await bodyOf(answer),
   }
-  faults.push(...contract.faultsOf(exchanged).map((fault) => `${describe(exchanged)}: ${fault}`))
+  faults.push(...faultsOf(contract, exchanged).map((fault) => `${describe(exchanged)}: ${fault}`))
   return answer
+}
+
+/** What cannot be looked at is a fault as well, and none that the test under way should be thrown. */
+function faultsOf(contract: Contract, exchanged: Exchanged): string[] {
+  try {
+    return contract.faultsOf(exchanged)
+  } catch (error) {
+    return [String(error)]
+  }
 }
 
 afterEach(() => {

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { contractOf, holdToContract } from '../builders/conformance.ts'
 import { type LocalPlatform, launchPlatform } from '../builders/platform.ts'
 import { eventually } from './platform.ts'
 
@@ -29,7 +30,8 @@ const tenant = (name: string, spec: object) => ({
 
 /** Titles of a tenant's tasks, asked of the API with the tenant's key; with `title` after one more was made. */
 async function tasks(name: string, title?: string): Promise<string[]> {
-  const { TENANTRY_URL } = await platform.env()
+  const { TENANTRY_URL = '' } = await platform.env()
+  if (contractOf(TENANTRY_URL) === undefined) await holdToContract(TENANTRY_URL)
   const token = await kubectl(['get', 'secret', `${name}-apikey-main`, '-o', 'jsonpath={.data.token}'])
   const headers = { 'x-api-key': Buffer.from(token, 'base64').toString(), 'content-type': 'application/json' }
   const url = new URL('/v1/tasks', TENANTRY_URL)
