@@ -1,5 +1,4 @@
-import type { IncomingMessage } from 'node:http'
-import express, { type Express, type NextFunction, type Request, type RequestHandler, type Response } from 'express'
+import findMyWay from 'find-my-way'
 import { ERRORS, TenantryError } from '../errors.ts'
 import type { Feature } from '../features/feature.ts'
 import type { FindTenant } from '../identity/find-tenant.ts'
@@ -9,14 +8,14 @@ import type { Log } from '../log.ts'
 import type { QueryBus } from '../queries/bus.ts'
 import type { StreamBus } from '../queries/stream.ts'
 import type { TenantContext } from '../tenancy/context.ts'
+import { createReadJson } from './body.ts'
 import type { CommandExecutor } from './commands.ts'
 import { originHeaders, preflightHeaders } from './cors.ts'
 import { endpointsOf } from './endpoints.ts'
 import type { Exchange } from './exchange.ts'
 import type { Health } from './health.ts'
-import { requireShallow } from './input.ts'
 import { limitHeaders, rateLimited } from './limits.ts'
-import type { Endpoint, Operation } from './openapi/operation.ts'
+import type { Authenticate, Endpoint, Handler } from './openapi/operation.ts'
 import { toProblem, toTenantryError } from './problems.ts'
 import { evidenceOf } from './tenant.ts'
 
@@ -36,83 +35,100 @@ export type AppOptions = {
   log: Log
 }
 
-/** Finds the exchange that a request belongs to. */
-export type Enter = (request: IncomingMessage) => Exchange
+/** Answers every exchange: every feature's routes, and one place for what they throw. Never rejects. */
+export type App = (exchange: Exchange) => Promise<void>
 
-/** The express application: every feature's routes, one handler for what they throw. `enter` gives the exchange of a request. */
-export function createApp(options: AppOptions, enter: Enter): Express {
-  const app = express()
-  app.disable('x-powered-by').disable('etag').enable('case sensitive routing').enable('strict routing').set('query parser', false)
-  const authenticate = async (exchange: Exchange): Promise<TenantContext> => {
-    if (exchange.tenant !== undefined) return exchange.tenant
-    const tenant = await options.findTenant(evidenceOf(exchange.request), exchange.requestId)
-    exchange.tenant = tenant
-    exchange.headers = originHeaders(exchange.request, tenant.route)
-    if (options.limiter !== undefined) await admit(exchange, options.limiter.enter(tenant))
+/** What is offered at one path. */
+type Place = { path: string; methods: ReadonlyMap<string, Handler>; allow: string }
+
+/** The application. Throws when two endpoints stand at one place. */
+export function createApp(options: AppOptions): App {
+  const authenticate: Authenticate = (exchange) => {
+    const found = options.findTenant(evidenceOf(exchange.request), exchange.requestId)
+    return found instanceof Promise ? found.then((tenant) => admit(exchange, tenant, options)) : admit(exchange, found, options)
+  }
+  const find = findPlace(placesOf(endpointsOf({ ...options, readJson: createReadJson(options.bodyLimit), authenticate })))
+
+  return async (exchange) => {
+    try {
+      requireTarget(exchange)
+      const { place, parameters } = find(exchange.request.url ?? '')
+      exchange.route = place.path
+      const handle = place.methods.get(exchange.request.method ?? '')
+      if (handle === undefined) answerOtherMethod(exchange, place, options.mayAsk)
+      else await handle(exchange, parameters)
+    } catch (thrown) {
+      refuse(thrown, exchange, options.log)
+    }
+  }
+}
+
+/** Throws `rate-limited`; every answer from now on tells what is left, and to pages of the tenant's origins. */
+function admit(exchange: Exchange, tenant: TenantContext, { limiter }: AppOptions): TenantContext | Promise<TenantContext> {
+  exchange.tenant = tenant
+  exchange.headers = originHeaders(exchange.request, tenant.route)
+  if (limiter === undefined) return tenant
+  const conclude = (admission: Admission): TenantContext => {
+    exchange.headers = { ...exchange.headers, ...limitHeaders(admission) }
+    if (admission.refused !== undefined) throw rateLimited(admission)
+    if (admission.leave !== undefined) exchange.whenOver(admission.leave)
     return tenant
   }
-  const readJson = express.json({ limit: options.bodyLimit, type: () => true, verify: requireReadable })
-  app.use(requireTarget)
-  for (const [path, methods] of routesOf(endpointsOf({ ...options, readJson, enter, authenticate }))) {
-    const route = app.route(path.replaceAll(/\{(\w+)\}/g, ':$1'))
-    for (const [method, handlers] of methods) route[method](...handlers)
-    route.all(otherMethods(path, [...methods.keys()], enter, options.mayAsk))
-  }
-  app.use(() => {
-    throw new TenantryError('not-found', 'There is nothing at this path.')
+  const entered = limiter.enter(tenant)
+  return entered instanceof Promise ? entered.then(conclude) : conclude(entered)
+}
+
+/** All paths with what they offer; what answers GET answers HEAD, of which no body is sent. */
+function placesOf(endpoints: readonly Endpoint[]): Place[] {
+  return [...Map.groupBy(endpoints, ({ operation }) => operation.path)].map(([path, offered]) => {
+    const methods = new Map(offered.map(({ operation, handle }) => [operation.method.toUpperCase(), handle]))
+    const get = methods.get('GET')
+    if (get !== undefined) methods.set('HEAD', get)
+    return { path, methods, allow: [...methods.keys(), 'OPTIONS'].sort().join(', ') }
   })
-  app.use((thrown: unknown, request: Request, _response: Response, _next: NextFunction) => refuse(thrown, enter(request), options.log))
-  return app
 }
 
-/** Throws `rate-limited`; every answer from now on tells what is left. */
-async function admit(exchange: Exchange, entered: Admission | Promise<Admission>): Promise<void> {
-  const admission = entered instanceof Promise ? await entered : entered
-  exchange.headers = { ...exchange.headers, ...limitHeaders(admission) }
-  if (admission.refused !== undefined) throw rateLimited(admission)
-  if (admission.leave !== undefined) exchange.whenOver(admission.leave)
-}
-
-type Routes = Map<string, Map<Operation['method'], readonly RequestHandler[]>>
-
-/** All paths, those without parameters first: `/v1/tasks/statistics` is not a task. */
-function routesOf(endpoints: readonly Endpoint[]): Routes {
-  const routes: Routes = new Map()
-  for (const { operation, handlers } of endpoints) {
-    routes.set(operation.path, new Map(routes.get(operation.path)).set(operation.method, handlers))
-  }
-  return new Map([...routes].sort(([left], [right]) => Number(left.includes('{')) - Number(right.includes('{'))))
-}
-
-function otherMethods(path: string, methods: readonly Operation['method'][], enter: Enter, mayAsk: MayAsk): RequestHandler {
-  const allow = [...methods.map((method) => method.toUpperCase()), ...(methods.includes('get') ? ['HEAD'] : []), 'OPTIONS']
-    .sort()
-    .join(', ')
-  return (request) => {
-    const exchange = enter(request)
-    exchange.route = path
-    if (request.method === 'OPTIONS') {
-      exchange.replyEmpty(204, { allow, ...preflightHeaders(request, allow, mayAsk) })
-      return
-    }
-    const refusal = toProblem(new TenantryError('method-not-allowed', `Offered here: ${allow}.`), exchange.requestId, { allow })
-    exchange.reply(refusal.status, refusal.headers, refusal.body)
+/** Finds the place of a target: those without parameters first, `/v1/tasks/statistics` is not a task. Throws `not-found`, and `invalid-request` for a path that cannot be decoded. */
+function findPlace(places: readonly Place[]) {
+  const router = findMyWay()
+  for (const place of places) router.on('GET', place.path.replaceAll(/\{(\w+)\}/g, ':$1'), nothing, place)
+  return (target: string): { place: Place; parameters: Record<string, string | undefined> } => {
+    const end = target.indexOf('?')
+    const path = end === -1 ? target : target.slice(0, end)
+    const found = router.find('GET', path)
+    if (found !== null) return { place: found.store, parameters: found.params }
+    if (!isDecodable(path)) throw new TenantryError('invalid-request', 'The request cannot be read as it was sent.')
+    throw new TenantryError('not-found', 'There is nothing at this path.')
   }
 }
 
-/** Looks at a body before anything is made of it. */
-function requireReadable(_request: unknown, _response: unknown, body: Buffer, charset: string): void {
-  if (charset !== 'utf-8') throw new TenantryError('unsupported-media-type', 'Send the body as JSON in UTF-8.')
-  requireShallow(body)
+// The router wants a handler for each path; ours stands in the place.
+function nothing(): void {}
+
+function isDecodable(path: string): boolean {
+  try {
+    decodeURIComponent(path)
+    return true
+  } catch {
+    return false
+  }
 }
 
-const requireTarget: RequestHandler = (request, _response, next) => {
+function answerOtherMethod(exchange: Exchange, { allow }: Place, mayAsk: MayAsk): void {
+  if (exchange.request.method === 'OPTIONS') {
+    exchange.replyEmpty(204, { allow, ...preflightHeaders(exchange.request, allow, mayAsk) })
+    return
+  }
+  const refusal = toProblem(new TenantryError('method-not-allowed', `Offered here: ${allow}.`), exchange.requestId, { allow })
+  exchange.reply(refusal.status, refusal.headers, refusal.body)
+}
+
+function requireTarget({ request }: Exchange): void {
   // The absolute form names a host of its own, which would have to agree with the header: no client of an origin server sends it.
-  if (!request.url.startsWith('/')) throw new TenantryError('invalid-request', 'The request target must be a path.')
+  if (!request.url?.startsWith('/')) throw new TenantryError('invalid-request', 'The request target must be a path.')
   if (request.headers.host === undefined && request.httpVersion === '1.1') {
     throw new TenantryError('invalid-request', 'The header Host is missing.', { faults: [{ field: 'host', message: 'is required' }] })
   }
-  next()
 }
 
 function refuse(thrown: unknown, exchange: Exchange, log: Log): void {

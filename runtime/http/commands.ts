@@ -1,11 +1,13 @@
-import type { Request, RequestHandler } from 'express'
+import type { IncomingMessage } from 'node:http'
 import type { CommandOptions, Outcome } from '../commands/command.ts'
 import { TenantryError } from '../errors.ts'
 import type { Feature } from '../features/feature.ts'
 import type { TenantContext } from '../tenancy/context.ts'
+import type { ReadJson } from './body.ts'
 import { acceptedVersions, entityTag } from './conditions.ts'
 import type { Exchange } from './exchange.ts'
 import { parse, readBody } from './input.ts'
+import type { Authenticate, Handler } from './openapi/operation.ts'
 
 /** The one way to change something, as commands/bus gives it. */
 export type CommandExecutor = {
@@ -15,50 +17,38 @@ export type CommandExecutor = {
 type AnyCommand = Feature['commands'][number]
 
 /** Carries out one command over HTTP. The tenant is known before the body is read: a stranger's body costs nothing. */
-export function commandHandlers(
-  command: AnyCommand,
-  bus: CommandExecutor,
-  enter: (request: Request) => Exchange,
-  authenticate: (exchange: Exchange) => TenantContext | Promise<TenantContext>,
-  readJson: RequestHandler,
-): RequestHandler[] {
-  const admit: RequestHandler = async (request, _response, next) => {
-    const exchange = enter(request)
-    exchange.route = command.route.path
-    await authenticate(exchange)
-    requireJson(request)
-    next()
-  }
-  const carryOut: RequestHandler = async (request) => {
-    const exchange = enter(request)
+export function commandHandler(command: AnyCommand, bus: CommandExecutor, authenticate: Authenticate, readJson: ReadJson): Handler {
+  return async (exchange, parameters) => {
     const tenant = await authenticate(exchange)
-    const input: unknown = parse(command.input, readBody(request.body, request.params))
-    const outcome = await bus.execute(tenant, command.name, input, optionsOf(request, command, input, exchange))
+    requireJson(exchange.request)
+    const input: unknown = parse(command.input, readBody(await readJson(exchange), parameters))
+    const outcome = await bus.execute(tenant, command.name, input, optionsOf(command, input, exchange))
     answer(exchange, command, outcome)
   }
-  return [admit, readJson, carryOut]
 }
 
-function requireJson(request: Request): void {
-  if (request.url.includes('?')) {
+const JSON_TYPE = /^application\/json *(;|$)/i
+
+function requireJson({ url, headers }: IncomingMessage): void {
+  if (url?.includes('?')) {
     throw new TenantryError('invalid-request', 'This request takes no query string.', {
       faults: [{ field: 'query', message: 'is not known here' }],
     })
   }
-  const hasBody = request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0
-  if (hasBody && request.is('application/json') === false) {
+  const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+  if (hasBody && !JSON_TYPE.test(headers['content-type'] ?? '')) {
     throw new TenantryError('unsupported-media-type', 'Send the body as application/json.')
   }
 }
 
-function optionsOf(request: Request, command: AnyCommand, input: unknown, exchange: Exchange): CommandOptions {
-  const accepts = acceptedVersions(request.headers)
-  const idempotencyKey = readIdempotencyKey(request.headers['idempotency-key'])
-  if (request.headers['if-match'] !== undefined && command.target(input) === undefined) {
+function optionsOf(command: AnyCommand, input: unknown, { request: { headers }, signal }: Exchange): CommandOptions {
+  const accepts = acceptedVersions(headers)
+  const idempotencyKey = readIdempotencyKey(headers['idempotency-key'])
+  if (headers['if-match'] !== undefined && command.target(input) === undefined) {
     throw new TenantryError('precondition-failed', 'If-Match asks for a version of what is not there yet.')
   }
   return {
-    signal: exchange.signal,
+    signal,
     ...(accepts === undefined ? {} : { accepts }),
     ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
   }

@@ -1,7 +1,5 @@
-import type { RequestHandler } from 'express'
 import { z } from 'zod'
-import type { Exchange } from './exchange.ts'
-import { type Endpoint, publicOperation } from './openapi/operation.ts'
+import { type Endpoint, type Handler, publicOperation } from './openapi/operation.ts'
 
 /** What readiness is made of. */
 export type Health = {
@@ -12,8 +10,6 @@ export type Health = {
   /** True when at least one Shard answers. */
   shardReachable: () => Promise<boolean>
 }
-
-type Enter = (request: Parameters<RequestHandler>[0]) => Exchange
 
 const aliveSchema = z.strictObject({ status: z.literal('ok') }).meta({ title: 'Health' })
 
@@ -36,27 +32,19 @@ const READINESS = publicOperation('Readiness', '/health/ready', 'Whether request
 ])
 
 /** What probes ask. */
-export function healthEndpoints(health: Health, enter: Enter): Endpoint[] {
+export function healthEndpoints(health: Health): Endpoint[] {
   return [
-    { operation: LIVENESS, handlers: [liveness(enter)] },
-    { operation: READINESS, handlers: [readiness(health, enter)] },
+    { operation: LIVENESS, handle: liveness },
+    { operation: READINESS, handle: readiness(health) },
   ]
 }
 
 /** The process answers. Looks at nothing else, since a restart mends no database. */
-function liveness(enter: Enter): RequestHandler {
-  return (request) => {
-    const exchange = enter(request)
-    exchange.route = LIVENESS.path
-    exchange.reply(200, CONTENT_TYPE, '{"status":"ok"}')
-  }
-}
+const liveness: Handler = (exchange) => exchange.reply(200, CONTENT_TYPE, '{"status":"ok"}')
 
 /** 200 when requests may be sent here, else 503 with the parts that are not ready. */
-function readiness(health: Health, enter: Enter): RequestHandler {
-  return async (request) => {
-    const exchange = enter(request)
-    exchange.route = READINESS.path
+function readiness(health: Health): Handler {
+  return async (exchange) => {
     const checks = {
       accepting: health.accepting(),
       routing: health.routingLoaded(),

@@ -2,7 +2,7 @@ import type { z } from 'zod'
 import { type Fault, TenantryError } from '../errors.ts'
 
 /** Path parameters as the router gives them. */
-export type PathParameters = Record<string, string | string[] | undefined>
+export type PathParameters = Record<string, string | undefined>
 
 /** The longest query string, in characters, and the most that it may name: no list needs a tenth of it. */
 const LONGEST_QUERY = 4_096

@@ -57,7 +57,7 @@ function hints(error: TenantryError): Record<string, string> {
 }
 
 /**
- * Turns whatever was thrown into an error for callers. What express and its body parser throw carries a status and a `type`;
+ * Turns whatever was thrown into an error for callers. What the body parser throws carries a status and a `type`;
  * everything that is not known is `internal`, with the thrown thing as its cause.
  */
 export function toTenantryError(thrown: unknown): TenantryError {
@@ -77,7 +77,7 @@ function fromParser(type: string, status: number): TenantryError | undefined {
       faults: [{ field: 'body', message: 'must be a JSON object' }],
     })
   }
-  // What is left of 400: a path that cannot be decoded, a body shorter than announced, a broken compression.
+  // What is left of 400: a body shorter than announced, a broken compression.
   if (status === 400) return new TenantryError('invalid-request', 'The request cannot be read as it was sent.')
   return undefined
 }

@@ -1,24 +1,16 @@
-import type { Request, RequestHandler } from 'express'
 import { TenantryError } from '../errors.ts'
 import type { Feature } from '../features/feature.ts'
 import type { QueryBus } from '../queries/bus.ts'
-import type { TenantContext } from '../tenancy/context.ts'
 import { entityTag, isKnown } from './conditions.ts'
-import type { Exchange } from './exchange.ts'
 import { parse, readQuery } from './input.ts'
+import type { Authenticate, Handler } from './openapi/operation.ts'
 
 /** Answers one query over HTTP: 200 with the bytes as Postgres built them, 304 when the caller has them, 404 when there is no such thing. */
-export function queryHandler(
-  query: Feature['queries'][number],
-  bus: QueryBus,
-  enter: (request: Request) => Exchange,
-  authenticate: (exchange: Exchange) => TenantContext | Promise<TenantContext>,
-): RequestHandler {
-  return async (request) => {
-    const exchange = enter(request)
-    exchange.route = query.route.path
+export function queryHandler(query: Feature['queries'][number], bus: QueryBus, authenticate: Authenticate): Handler {
+  return async (exchange, parameters) => {
+    const { request } = exchange
     const tenant = await authenticate(exchange)
-    const input: unknown = parse(query.input, readQuery(request.url, request.params))
+    const input: unknown = parse(query.input, readQuery(request.url ?? '', parameters))
     const answer = await bus.ask(tenant, query.name, input, query.cacheKey(input) === undefined ? exchange.signal : undefined)
     if (answer === undefined) throw new TenantryError('not-found', 'There is no such thing, or it is not yours.')
     if (answer.version === undefined) {

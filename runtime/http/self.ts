@@ -1,14 +1,13 @@
 import { hash } from 'node:crypto'
-import type { Request, RequestHandler } from 'express'
 import { z } from 'zod'
 import { TenantryError } from '../errors.ts'
 import { isKnown } from './conditions.ts'
 import { PAGE_POLICY } from './docs/layout.ts'
 import { problemPages } from './docs/problem-page.ts'
 import { referencePage } from './docs/reference.ts'
-import type { Exchange } from './exchange.ts'
+import type { PathParameters } from './input.ts'
 import { describe } from './openapi/document.ts'
-import { type Answer, type Endpoint, type Operation, publicOperation } from './openapi/operation.ts'
+import { type Answer, type Endpoint, type Handler, type Operation, publicOperation } from './openapi/operation.ts'
 import { PROBLEM_TYPES, problemType } from './problem-types.ts'
 
 const PAGE: Answer = { status: 200, description: 'A page for people.', type: 'text/html', versioned: true }
@@ -26,16 +25,16 @@ const PROBLEM = publicOperation(
 )
 
 /** What the API says of itself: the OpenAPI document of all operations, and the same as pages. Made once; needs no tenant. */
-export function selfDescription(others: readonly Operation[], enter: (request: Request) => Exchange): Endpoint[] {
+export function selfDescription(others: readonly Operation[]): Endpoint[] {
   const operations = [...others, OPENAPI, DOCS, PROBLEM]
   const document = describe(operations)
   const openapi = textOf('application/json', JSON.stringify(document))
   const docs = pageOf(referencePage(operations, document))
   const problems = new Map([...problemPages(operations)].map(([code, page]) => [code, pageOf(page)]))
   return [
-    { operation: OPENAPI, handlers: [serve(OPENAPI, () => openapi, enter)] },
-    { operation: DOCS, handlers: [serve(DOCS, () => docs, enter)] },
-    { operation: PROBLEM, handlers: [serve(PROBLEM, ({ params }) => problems.get(String(params.code)), enter)] },
+    { operation: OPENAPI, handle: serve(() => openapi) },
+    { operation: DOCS, handle: serve(() => docs) },
+    { operation: PROBLEM, handle: serve(({ code }) => problems.get(String(code))) },
   ]
 }
 
@@ -52,14 +51,12 @@ function pageOf(markup: string): Text {
   return { text, headers: { ...headers, 'content-security-policy': PAGE_POLICY } }
 }
 
-function serve({ path }: Operation, find: (request: Request) => Text | undefined, enter: (request: Request) => Exchange): RequestHandler {
-  return (request) => {
-    const exchange = enter(request)
-    exchange.route = path
-    const found = find(request)
+function serve(find: (parameters: PathParameters) => Text | undefined): Handler {
+  return (exchange, parameters) => {
+    const found = find(parameters)
     if (found === undefined) throw new TenantryError('not-found', 'There is nothing at this path.')
     const { text, headers } = found
-    if (isKnown(request.headers['if-none-match'], headers.etag ?? '')) exchange.replyEmpty(304, headers)
+    if (isKnown(exchange.request.headers['if-none-match'], headers.etag ?? '')) exchange.replyEmpty(304, headers)
     else exchange.reply(200, headers, text)
   }
 }

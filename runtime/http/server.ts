@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server } from 'node:http'
+import { createServer, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { TenantryError } from '../errors.ts'
 import { type AppOptions, createApp } from './app.ts'
@@ -24,19 +24,13 @@ export type Api = {
 
 /** Serves every feature's commands and queries. Port 0 takes a free one. Throws when the port is taken. */
 export async function serveApi(options: ApiOptions, port: number): Promise<Api> {
-  const exchanges = new WeakMap<IncomingMessage, Exchange>()
-  const app = createApp(options, (request) => {
-    const exchange = exchanges.get(request)
-    if (exchange === undefined) throw new Error('a request without its exchange')
-    return exchange
-  })
+  const app = createApp(options)
   let dismissing = false
   const server = createServer(LIMITS, (request, response) => {
     const exchange = new Exchange(request, response, options.requestDeadline, onDeadline)
-    exchanges.set(request, exchange)
     if (dismissing) response.setHeader('connection', 'close')
     response.on('close', () => logEnd(exchange, options))
-    app(request, response)
+    void app(exchange)
   })
   server.on('clientError', refuseUnreadable)
   await listen(server, port)

@@ -8,12 +8,15 @@ import { rlsById, rlsList } from './policy.ts'
 import { provisions } from './provision.ts'
 import { reconcile } from './reconcile.ts'
 import { command, commandFew, tenantRead } from './requests.ts'
+import { httpStack, httpStackFastify } from './stack.ts'
 
 const ROUNDS = 3
 const BENCHES: readonly Bench[] = [
   tenantRead,
   command,
   commandFew,
+  httpStack,
+  httpStackFastify,
   limitsOverhead,
   rlsList,
   rlsById,

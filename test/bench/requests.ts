@@ -66,8 +66,8 @@ async function compare(count: number, line: 'read' | 'create', requests: Request
   }
 }
 
-/** Starts the runtime on the world's routing folder, without caches and, as the peer, without a log line for each request. */
-function startRuntime(world: World): Promise<Program> {
+/** Starts the runtime on the world's routing folder, without caches unless told so and, as the peers, without a log line for each request. */
+export function startRuntime(world: World, settings: Record<string, string> = {}): Promise<Program> {
   return startServer('runtime/main.ts', [], {
     TENANTRY_PORT: '0',
     TENANTRY_METRICS_PORT: '0',
@@ -77,6 +77,7 @@ function startRuntime(world: World): Promise<Program> {
     TENANTRY_CACHE: 'off',
     TENANTRY_DRAIN_WAIT_MS: '0',
     TENANTRY_ACCESS_LOG: 'off',
+    ...settings,
   })
 }
 

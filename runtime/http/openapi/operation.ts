@@ -1,8 +1,10 @@
-import type { RequestHandler } from 'express'
 import { z } from 'zod'
 import type { Scope } from '../../../config/routing.ts'
 import type { Feature } from '../../features/feature.ts'
 import type { AnyStreamQuery } from '../../queries/stream.ts'
+import type { TenantContext } from '../../tenancy/context.ts'
+import type { Exchange } from '../exchange.ts'
+import type { PathParameters } from '../input.ts'
 
 /** One way to answer. Without a schema the body is text of that type; without a type there is no body. */
 export type Answer = {
@@ -33,8 +35,14 @@ export type Operation = {
   answers: readonly Answer[]
 }
 
+/** Answers one exchange, or throws what it is to be refused with. */
+export type Handler = (exchange: Exchange, parameters: PathParameters) => void | Promise<void>
+
+/** Finds out whose exchange it is; at once for most. Throws what FindTenant throws. */
+export type Authenticate = (exchange: Exchange) => TenantContext | Promise<TenantContext>
+
 /** One operation and what answers it. Nothing is mounted without its description, so that the document tells of all there is. */
-export type Endpoint = { operation: Operation; handlers: readonly RequestHandler[] }
+export type Endpoint = { operation: Operation; handle: Handler }
 
 const METHODS = { POST: 'post', PATCH: 'patch', DELETE: 'delete' } as const
 
