@@ -1,8 +1,8 @@
 /** How often something may be done: so many times a second, and up to `burst` at once after a rest. */
 export type Rate = { perSecond: number; burst: number }
 
-/** What a replica asks of the bucket that all share. `debt` was spent before, and is taken whether it is there or not; `start` is what a bucket holds that nobody has seen before. */
-export type Ask = { rate: Rate; want: number; debt: number; start: number }
+/** What a replica asks of the bucket that all share. `debt` was spent before, and is taken whether it is there or not; `start` is what a bucket holds that nobody has seen before; `before` how many replicas went on alone until now, 1: none did. */
+export type Ask = { rate: Rate; want: number; debt: number; start: number; before: number }
 
 /** What the bucket gave, what is left in it (below 0: owed), and how many replicas have asked lately. */
 export type Grant = { granted: number; left: number; replicas: number }
@@ -39,6 +39,7 @@ export class Lease {
   #waiting = 0
   #emptyAt = Number.NEGATIVE_INFINITY
   #emptyUntil = 0
+  #isAlone = false
   /** How many replicas share the bucket, as far as is known. */
   replicas = 1
 
@@ -104,8 +105,10 @@ export class Lease {
   async #ask(): Promise<void> {
     const rate = this.#rate
     const debt = Math.max(0, -this.#tokens)
-    const ask = { rate, want: this.#wanted(), debt, start: this.#leftNow() }
-    const { granted, left, replicas } = await (this.#shared?.(this.#key, ask).catch(() => this.#alone(ask)) ?? this.#alone(ask))
+    const ask = { rate, want: this.#wanted(), debt, start: this.#leftNow(), before: this.#isAlone ? this.replicas : 1 }
+    const shared = await this.#shared?.(this.#key, ask).catch(() => undefined)
+    const { granted, left, replicas } = shared ?? this.#alone(ask)
+    this.#isAlone = shared === undefined
     const now = this.#now()
     this.#tokens += debt + granted
     this.#lapsesAt = now + LAPSE_MS

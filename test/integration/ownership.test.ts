@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
 import type { TenantStatus } from '../../crds/tenant.ts'
+import { readMigrations } from '../../operator/postgres/migrations.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
 import { publishedRoute } from '../builders/published.ts'
@@ -53,6 +54,7 @@ test('ready schemas are kept, taken by the next tenants, made anew, and none whe
     (await inside.query("SELECT FROM tenantry.head h JOIN tenantry.tenants t ON t.uid = h.tenant WHERE t.namespace <> ''")).rows,
   ).toEqual([])
   const before = await spares()
+  const migrations = await readMigrations('config/migrations')
   const names = ['one', 'two', 'three']
   await applyAll(
     namespace,
@@ -67,7 +69,7 @@ test('ready schemas are kept, taken by the next tenants, made anew, and none whe
        FROM pg_roles r JOIN pg_namespace n ON n.nspname = r.rolname WHERE r.rolname = ANY ($1)`,
     [roles, `${place}_runtime`, `${place}_tenants`],
   )
-  expect(taken.rows.map(({ usable, version }) => [usable, version])).toEqual(names.map(() => [true, 2]))
+  expect(taken.rows.map(({ usable, version }) => [usable, version])).toEqual(names.map(() => [true, migrations.tenant.length]))
   const oids = new Set(taken.rows.map(({ oid }) => oid))
   expect(before.filter(({ oid }) => oids.has(oid))).toHaveLength(2)
   await vi.waitFor(async () => expect(await spares()).toHaveLength(2), PATIENCE)

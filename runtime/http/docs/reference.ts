@@ -36,15 +36,15 @@ function section(operation: Operation, document: OpenApiDocument): Markup {
   const described = document.paths[path]?.[method]
   if (described === undefined) return NOTHING
   const responses = Object.entries(described.responses)
+  const answers = responses.filter(([status, { content = {} }]) => Number(status) < 400 || 'application/json' in content)
   return html`<section id="${id}"><h3><span class="method ${method}">${method.toUpperCase()}</span><code>${path}</code></h3>
 <p>${summary}. <span class="faint">${access === 'public' ? 'No credential is needed.' : html`Scope <code>${access}</code>.`}</span></p>
 ${parameters(described)}${body(described)}${example(operation, described)}
-<h4>Answers</h4>${table(['status', 'what it is', 'body'], responses.filter(([status]) => Number(status) < 400 || isOwn(responses, status)).map(answerRow))}
-<details><summary>What may go wrong</summary>${table(['status', 'problem'], responses.flatMap(problemRow))}</details></section>`
-}
-
-function isOwn(responses: readonly (readonly [string, Response])[], status: string): boolean {
-  return responses.some(([other, { content = {} }]) => other === status && 'application/json' in content)
+<h4>Answers</h4>${table(['status', 'what it is', 'body'], answers.map(answerRow))}
+<details><summary>What may go wrong</summary>${table(
+    ['status', 'problem'],
+    responses.flatMap((response) => problemRows(document, response)),
+  )}</details></section>`
 }
 
 function parameters({ parameters }: Described): Markup {
@@ -85,10 +85,10 @@ function answerRow([status, { description, content = {} }]: [string, Response]):
   return [status, prose(description), name === undefined ? type : html`<a href="#shape-${name}">${name}</a>`]
 }
 
-function problemRow([status, { content = {} }]: [string, Response]): (string | Markup)[][] {
+/** A row for each problem of an answer; an example has the name of its code, but for what node's parser refuses. */
+function problemRows({ components }: OpenApiDocument, [status, { content = {} }]: [string, Response]): (string | Markup)[][] {
   const names = Object.keys(content['application/problem+json']?.examples ?? {})
-  const parsers: Record<string, string> = { 'request-timeout': 'invalid-request', 'headers-too-large': 'invalid-request' }
-  return names.map((name) => [status, problemLink(parsers[name] ?? name)])
+  return names.map((name) => [status, problemLink(components.examples[name]?.value.type.split('/').at(-1) ?? name)])
 }
 
 function shape(name: string, schema: JsonSchema): Markup {
