@@ -5,7 +5,8 @@ import { removeWithMe } from '../../config/local/guard.ts'
 import { startRedis } from '../../config/local/servers/redis.ts'
 import type { Bench, Rounds } from './figures.ts'
 import { loadFor } from './load.ts'
-import { type Program, startServer } from './program.ts'
+import type { Program } from './program.ts'
+import { startRuntime } from './requests.ts'
 import { startWorld, type World } from './world.ts'
 
 const CONNECTIONS = 50
@@ -13,7 +14,7 @@ const SECONDS = 5
 const PEER = 'limits off'
 
 /** So high that nothing is refused: what is measured is the looking. */
-const LIMITS = {
+export const HIGH_LIMITS = {
   statementMs: 4_000,
   lockMs: 4_000,
   idleInTransactionMs: 10_000,
@@ -28,8 +29,8 @@ export const limitsOverhead: Bench = { name: 'limits-overhead', unit: 'req/s', t
 async function measure(count: number): Promise<Rounds> {
   const folder = await mkdtemp(join(tmpdir(), 'tenantry-bench-'))
   removeWithMe(folder)
-  const [world, redis] = [await startWorld(LIMITS), await startRedis({ folder, durable: false })]
-  const [on, off] = await Promise.all([startRuntime(world, redis.url, 'on'), startRuntime(world, redis.url, 'off')])
+  const [world, redis] = [await startWorld(HIGH_LIMITS), await startRedis({ folder, durable: false })]
+  const [on, off] = await Promise.all([start(world, redis.url, 'on'), start(world, redis.url, 'off')])
   try {
     return await compare(count, world, on, off)
   } finally {
@@ -59,16 +60,6 @@ async function compare(count: number, { ours }: World, on: Program, off: Program
   return rounds
 }
 
-function startRuntime(world: World, redisUrl: string, limits: 'on' | 'off'): Promise<Program> {
-  return startServer('runtime/main.ts', [], {
-    TENANTRY_PORT: '0',
-    TENANTRY_METRICS_PORT: '0',
-    TENANTRY_ROUTING_FOLDER: world.routingFolder,
-    TENANTRY_CREDENTIALS_FOLDER: world.credentialsFolder,
-    TENANTRY_EVENTS: 'off',
-    TENANTRY_REDIS_URL: redisUrl,
-    TENANTRY_LIMITS: limits,
-    TENANTRY_DRAIN_WAIT_MS: '0',
-    TENANTRY_ACCESS_LOG: 'off',
-  })
+function start(world: World, redisUrl: string, limits: 'on' | 'off'): Promise<Program> {
+  return startRuntime(world, { TENANTRY_CACHE: 'on', TENANTRY_EVENTS: 'off', TENANTRY_REDIS_URL: redisUrl, TENANTRY_LIMITS: limits })
 }

@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Bench, Rounds } from './figures.ts'
+import { HIGH_LIMITS } from './limits.ts'
 import { type Load, loadFor } from './load.ts'
 import { type Program, startServer } from './program.ts'
 import { startRuntime } from './requests.ts'
@@ -28,7 +29,7 @@ export const httpStackFastify: Bench = {
 
 /** The limit is node:http alone: no stack on it is faster. */
 async function compare(count: number, peers: readonly string[]): Promise<Rounds> {
-  const world = await startWorld()
+  const world = await startWorld(HIGH_LIMITS)
   const ours = await startRuntime(world, { TENANTRY_CACHE: 'on' })
   const file = join(dirname(world.file), 'answers.json')
   await writeFile(file, JSON.stringify(await record(ours, world)))
