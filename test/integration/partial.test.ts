@@ -126,29 +126,37 @@ test.for(CASES)('OP-03: the backend ends while a statement runs: $isolation: $wh
   await leave(subjects)
 })
 
+// Every migration adds commands, and each takes a tenant of its own: two tests share them.
+const PARTS = [1, 2]
 const INSIDE = [
   { isolation: 'schema', operation: OPERATIONS[0], counted: database },
   { isolation: 'schema', operation: OPERATIONS[3], counted: database },
   { isolation: 'database', operation: OPERATIONS[0], counted: template },
 ] as const
+const INSIDE_PARTS = INSIDE.flatMap((one) => PARTS.map((part) => ({ ...one, part })))
 
-test.for(INSIDE)('OP-03: the backend ends after each DDL command of a transaction: $isolation: $operation.what', async (one) => {
-  const { isolation, operation, counted } = one
-  if (operation === undefined) throw new Error('no operation')
-  await cutAt(counted, 0)
-  const reference = await run(isolation, operation)
-  const state = await stateOf(reference)
-  const own = `t_${reference.uid.replaceAll('-', '')}`
-  const commands = await commandsIn(counted === template ? own : counted)
-  expect(commands).toBeGreaterThan(0)
-  const subjects = [reference]
-  for (let at = 1; at <= commands; at += 1) {
-    await cutAt(counted, at)
-    const subject = await run(isolation, operation)
-    expect(await stateOf(subject), `after command ${at}`).toEqual(state)
-    subjects.push(subject)
-  }
-  await cutAt(counted, 0)
-  printFigure(`OP-03: ${isolation}, ${operation.what}: ended after each of ${commands} DDL commands, ${commands} passed`)
-  await leave(subjects)
-})
+test.for(INSIDE_PARTS)(
+  'OP-03: the backend ends after each DDL command of a transaction: $isolation: $operation.what, part $part',
+  async (one) => {
+    const { isolation, operation, counted, part } = one
+    if (operation === undefined) throw new Error('no operation')
+    await cutAt(counted, 0)
+    const reference = await run(isolation, operation)
+    const state = await stateOf(reference)
+    const own = `t_${reference.uid.replaceAll('-', '')}`
+    const commands = await commandsIn(counted === template ? own : counted)
+    expect(commands).toBeGreaterThan(0)
+    const subjects = [reference]
+    for (let at = part; at <= commands; at += PARTS.length) {
+      await cutAt(counted, at)
+      const subject = await run(isolation, operation)
+      expect(await stateOf(subject), `after command ${at}`).toEqual(state)
+      subjects.push(subject)
+    }
+    await cutAt(counted, 0)
+    printFigure(
+      `OP-03: ${isolation}, ${operation.what}: ended after ${subjects.length - 1} of ${commands} DDL commands, ${subjects.length - 1} passed`,
+    )
+    await leave(subjects)
+  },
+)
