@@ -48,8 +48,8 @@ export class ClusterClient {
   /** Reads one object afresh; undefined: it is not there. Throws ClusterError, or what the connection threw. */
   async get(plural: Plural, name: string, signal: AbortSignal): Promise<ClusterObject | undefined> {
     const stream = await this.#request(`/api/v1/namespaces/${this.#access.namespace}/${plural}/${name}`, signal)
-    const status = await statusOf(stream)
-    const text = await textOf(stream)
+    // Reading begins before any answer can be there: one that is complete when a busy process gets to it would else be thrown away unread.
+    const [status, text] = await Promise.all([statusOf(stream), textOf(stream)])
     if (status === constants.HTTP_STATUS_NOT_FOUND) return undefined
     if (status !== constants.HTTP_STATUS_OK) throw new ClusterError(status, `${plural} ${name}: the API server answered ${status}`)
     return JSON.parse(text)

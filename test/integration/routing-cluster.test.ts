@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, inject, test, vi } from 'vitest'
 import { bucketDocument, CREDENTIALS_SECRET, formatRouting, ROUTING_BUCKETS, ROUTING_KEY, SHARDS_DOCUMENT } from '../../config/routing.ts'
 import { clusterSource } from '../../runtime/routing/cluster.ts'
+import { ClusterClient } from '../../runtime/routing/cluster-client.ts'
 import { followRouting, type Routing } from '../../runtime/routing/routing.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
 import { printFigure } from '../builders/figure.ts'
@@ -51,10 +52,12 @@ async function allow(resource: string, names: string[]): Promise<void> {
   await kubectl(['create', 'rolebinding', resource, '-n', namespace, `--role=${resource}`, `--serviceaccount=${namespace}:runtime`])
 }
 
-function open(url = inject('kubernetes').server): { routing: Routing; errors: string[] } {
+const accessTo = (url = inject('kubernetes').server) => ({ url, caFile: inject('kubernetes').caFile, tokenFile, namespace })
+
+function open(url?: string): { routing: Routing; errors: string[] } {
   const errors: string[] = []
   const log = { ...silent, error: (_fields: object, message: string) => void errors.push(message) }
-  const routing = followRouting(clusterSource({ url, caFile: inject('kubernetes').caFile, tokenFile, namespace }, log), log)
+  const routing = followRouting(clusterSource(accessTo(url), log), log)
   opened.push(routing)
   return { routing, errors }
 }
@@ -128,3 +131,22 @@ test('a connection that is reset, or falls silent, is made anew, and what was mi
   await routing.close()
   await proxy.close()
 })
+
+test('an answer that is complete before the process gets to it is read all the same', async () => {
+  const client = new ClusterClient(accessTo(), () => undefined)
+  await apply('ConfigMap', SHARDS_DOCUMENT, { [ROUTING_KEY]: formatRouting(buildDocument([])) })
+  const signal = AbortSignal.timeout(60_000)
+  const outcomes: string[] = []
+  for (let round = 0; round < 200; round += 1) {
+    const asked = Array.from({ length: 18 }, () => client.get('configmaps', SHARDS_DOCUMENT, signal))
+    // As a process whose processor is taken away: head, body and end of all answers wait for it together.
+    for (const after of [0, 1, 2, 3, 4]) setTimeout(() => busyFor(2 + (round % 4)), after)
+    for (const one of await Promise.allSettled(asked)) outcomes.push(one.status === 'fulfilled' ? 'read' : String(one.reason))
+  }
+  await client.close()
+  expect(outcomes.filter((outcome) => outcome !== 'read')).toEqual([])
+})
+
+function busyFor(milliseconds: number): void {
+  for (const end = performance.now() + milliseconds; performance.now() < end; );
+}
