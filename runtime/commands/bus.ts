@@ -1,7 +1,7 @@
 import { createAudit } from '../events/audit.ts'
 import type { Session } from '../shards/session.ts'
 import type { TenantContext } from '../tenancy/context.ts'
-import { checkScope, requireScope } from '../tenancy/scopes.ts'
+import { finder, requireScope } from '../tenancy/scopes.ts'
 import type { AnyCommand, CommandOptions, OnCommit, Outcome } from './command.ts'
 import { createHandler } from './handle.ts'
 import { onlyOnce } from './idempotency.ts'
@@ -23,18 +23,12 @@ export type CommandBusOptions = {
 
 /** One handler for each command, exactly one: throws when two have the same name, one names no scope, or one is asked for that is not there. */
 export function createCommandBus({ session, commands, references = [], onCommit }: CommandBusOptions): CommandBus {
-  const byName = new Map<string, AnyCommand>()
-  for (const command of commands) {
-    if (byName.has(command.name)) throw new Error(`two handlers for command ${command.name}`)
-    checkScope(command)
-    byName.set(command.name, command)
-  }
+  const find = finder<AnyCommand>('command', commands)
   const audit = createAudit(session)
   const handle = onlyOnce(session, createHandler(session, references, onCommit))
   return {
     execute: async (tenant, name, input, options) => {
-      const command = byName.get(name)
-      if (command === undefined) throw new Error(`no handler for command ${name}`)
+      const command = find(name)
       try {
         requireScope(tenant, command.scope)
         return await handle(command, tenant, input, options)

@@ -1,5 +1,4 @@
-import { TenantryError } from '../errors.ts'
-import { lockHead } from '../shards/head.ts'
+import { lockHead, requireHead } from '../shards/head.ts'
 import type { Run, Session } from '../shards/session.ts'
 import type { Row, Statement } from '../shards/statement.ts'
 import type { TenantContext } from '../tenancy/context.ts'
@@ -44,8 +43,7 @@ export function createRemover(session: Session, references: readonly AnyReferenc
   const step = (tenant: TenantContext, aggregate: AnyAggregate, change: Change<unknown>) =>
     session.transaction(tenant, async (run) => {
       const { uid, route } = tenant
-      const [head] = await run(lockHead(uid, route.epoch))
-      if (head === undefined) throw new TenantryError('shard-unavailable', "The tenant's place has changed.", { retryAfter: 1 })
+      requireHead(await run(lockHead(uid, route.epoch)))
       const released: Committed[] = []
       for (const reference of to(aggregate)) released.push(...(await letGo(run, tenant, reference, change)))
       if (released.length >= AT_ONCE) return { released, isLast: false }

@@ -1,5 +1,5 @@
 import { TenantryError } from '../errors.ts'
-import { lockHead } from '../shards/head.ts'
+import { lockHead, requireHead } from '../shards/head.ts'
 import type { Session } from '../shards/session.ts'
 import type { Row } from '../shards/statement.ts'
 import type { TenantContext } from '../tenancy/context.ts'
@@ -75,11 +75,11 @@ export class Saver {
     const { tenant, aggregate } = first
     const { epoch, limits } = tenant.route
     const changes = batch.map((item) => item.change)
-    const [head = [], rows = []] = await this.#session.bundle(tenant, [
+    const [head, rows = []] = await this.#session.bundle(tenant, [
       lockHead(tenant.uid, epoch),
       aggregate.save(tenant.uid, epoch, changes, limits?.[aggregate.quota] ?? null),
     ])
-    if (head.length === 0) throw new TenantryError('shard-unavailable', "The tenant's place has changed.", { retryAfter: 1 })
+    requireHead(head)
     return new Map(rows.map((row) => [String(row.id), row]))
   }
 }

@@ -30,6 +30,12 @@ export function shownPage<Item extends z.ZodType>(item: Item, title: string, exa
     .meta({ title, examples: [{ items: [example], nextCursor: null }] })
 }
 
+/** One row out of `page`, whose rows have a `number` in their order from 1 on, an `id` to go on behind, and a `body`; one row more than the page's size tells that it goes on. */
+export const ROW_OF_PAGE = `SELECT coalesce(string_agg(body, ',' ORDER BY number) FILTER (WHERE number <= $2::int), '') AS items,
+             CASE WHEN count(*) > $2::int THEN (SELECT id FROM page WHERE number = $2::int) END AS next,
+             (SELECT position FROM tenantry.head WHERE tenant = $1) AS position
+      FROM page`
+
 /**
  * One row: `items`, the JSON of what `from` selects with commas between, newest first; `next`, the id to go on behind, or null; `position` of
  * the head in the same snapshot. $1 is the tenant, $2 the page's size.
@@ -40,13 +46,10 @@ export function pageOf(columns: string, from: string): string {
         SELECT row_number() OVER (ORDER BY id DESC) AS number, id, row_to_json(item)::text AS body
         FROM (SELECT ${columns} FROM ${from} ORDER BY id DESC LIMIT $2::int + 1) item
       )
-      SELECT coalesce(string_agg(body, ',' ORDER BY id DESC) FILTER (WHERE number <= $2::int), '') AS items,
-             CASE WHEN count(*) > $2::int THEN (SELECT id FROM page WHERE number = $2::int) END AS next,
-             (SELECT position FROM tenantry.head WHERE tenant = $1) AS position
-      FROM page`
+      ${ROW_OF_PAGE}`
 }
 
-/** Turns the row of `pageOf` into the answer. */
+/** Turns such a row into the answer. */
 export function pageAnswer([row]: readonly Row[], list: List): Answer | undefined {
   if (row === undefined) return undefined
   const { next } = row

@@ -1,6 +1,6 @@
 import type { Audit } from '../events/audit.ts'
 import type { TenantContext } from '../tenancy/context.ts'
-import { checkScope } from '../tenancy/scopes.ts'
+import { finder } from '../tenancy/scopes.ts'
 import { createAdmit } from './admit.ts'
 import type { Answer, Query } from './query.ts'
 import type { Read } from './read.ts'
@@ -16,17 +16,11 @@ type AnyQuery = Query<any>
 
 /** A bus over these queries; what administrators read is noted in the audit log before it is read. Throws at once when two of them have the same name, or one names no scope. */
 export function createQueryBus(queries: readonly AnyQuery[], read: Read, audit: Audit): QueryBus {
-  const byName = new Map<string, AnyQuery>()
-  for (const query of queries) {
-    if (byName.has(query.name)) throw new Error(`two queries are called ${query.name}`)
-    checkScope(query)
-    byName.set(query.name, query)
-  }
+  const find = finder<AnyQuery>('query', queries)
   const admit = createAdmit(audit)
   return {
     ask: async (tenant, name, input, signal) => {
-      const query = byName.get(name)
-      if (query === undefined) throw new Error(`no query is called ${name}`)
+      const query = find(name)
       await admit(tenant, query)
       return read(tenant, query, input, signal)
     },

@@ -3,7 +3,7 @@ import type { Scope } from '../../config/routing.ts'
 import type { Audit } from '../events/audit.ts'
 import type { Row, Statement } from '../shards/statement.ts'
 import type { TenantContext } from '../tenancy/context.ts'
-import { checkScope } from '../tenancy/scopes.ts'
+import { finder } from '../tenancy/scopes.ts'
 import { createAdmit } from './admit.ts'
 import type { RowReader } from './read.ts'
 
@@ -37,17 +37,11 @@ export type AnyStreamQuery = StreamQuery<any>
 
 /** A bus over these; what administrators read is noted as for queries. Throws at once when two of them have the same name, or one names no scope. */
 export function createStreamBus(streams: readonly AnyStreamQuery[], rows: RowReader, audit: Audit): StreamBus {
-  const byName = new Map<string, AnyStreamQuery>()
-  for (const stream of streams) {
-    if (byName.has(stream.name)) throw new Error(`two streams are called ${stream.name}`)
-    checkScope(stream)
-    byName.set(stream.name, stream)
-  }
+  const find = finder<AnyStreamQuery>('stream', streams)
   const admit = createAdmit(audit)
   return {
     open: async function* (tenant, name, input, signal) {
-      const stream = byName.get(name)
-      if (stream === undefined) throw new Error(`no stream is called ${name}`)
+      const stream = find(name)
       await admit(tenant, stream)
       yield* stream.pieces(tenant, input, (statement) => rows.read(tenant, statement, signal))
     },

@@ -10,7 +10,24 @@ export function requireScope({ scopes }: Pick<TenantContext, 'scopes'>, scope: S
   })
 }
 
-/** Throws when what a bus is given names no scope, and does not say that it needs none: it would be open to every caller by mistake. */
-export function checkScope({ name, scope }: { name: string; scope: Scope | 'any' }): void {
-  if (scope !== 'any' && !SCOPES.includes(scope)) throw new Error(`${name} names no scope that it needs`)
+/** What a bus finds by its name: one of each name, each with its scope. */
+type Named = { name: string; scope: Scope | 'any' }
+
+/**
+ * Finds things by their names; throws for a name that none has. Throws at once when two have the same name, or one names no scope and does
+ * not say that it needs none: it would be open to every caller by mistake. `kind` is for the messages.
+ */
+export function finder<Thing extends Named>(kind: string, things: readonly Thing[]): (name: string) => Thing {
+  const byName = new Map<string, Thing>()
+  for (const thing of things) {
+    const { name, scope } = thing
+    if (byName.has(name)) throw new Error(`two handlers for ${kind} ${name}`)
+    if (scope !== 'any' && !SCOPES.includes(scope)) throw new Error(`${name} names no scope that it needs`)
+    byName.set(name, thing)
+  }
+  return (name) => {
+    const thing = byName.get(name)
+    if (thing === undefined) throw new Error(`no handler for ${kind} ${name}`)
+    return thing
+  }
 }

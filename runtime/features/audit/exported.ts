@@ -1,5 +1,5 @@
 import type { Exported } from '../exported.ts'
-import { AUDIT_ENTRY } from './queries.ts'
+import { LINE, linesBeside, linesDone } from './lines.ts'
 
 /** The audit log in its own order, oldest first; its keys are position, number and id. */
 export const exportedAudit: Exported = {
@@ -9,15 +9,13 @@ export const exportedAudit: Exported = {
     return {
       name: 'audit.export',
       text: (schema) => `
-        SELECT position || '/' || number || '/' || id AS key, ${AUDIT_ENTRY} AS body
+        SELECT position || '/' || number || '/' || id AS key, ${LINE} AS body
         FROM (
-          (SELECT position, 0::bigint AS number, id, time, caller, command AS action, 'done' AS result, aggregate_id AS target, request_id
-           FROM ${schema}events
+          (${linesDone(schema)}
            WHERE tenant_id = $1 AND position >= $2::bigint AND (position, 0::bigint, id) > ($2, $3::bigint, $4::uuid) AND command IS NOT NULL
            ORDER BY position LIMIT $5::int)
           UNION ALL
-          (SELECT position, number, id, time, caller, action, result, target, request_id
-           FROM ${schema}audit WHERE tenant_id = $1 AND (position, number, id) > ($2, $3, $4) ORDER BY position, number, id LIMIT $5)
+          (${linesBeside(schema)} WHERE tenant_id = $1 AND (position, number, id) > ($2, $3, $4) ORDER BY position, number, id LIMIT $5)
         ) line
         ORDER BY position, number, id LIMIT $5`,
       values: [tenantUid, position, number, id, limit],

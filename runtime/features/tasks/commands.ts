@@ -2,18 +2,19 @@ import type { z } from 'zod'
 import type { Aggregate, Command } from '../../commands/command.ts'
 import type { Reference } from '../../commands/reference.ts'
 import { TenantryError } from '../../errors.ts'
+import { readRow } from '../row.ts'
 import { completeTask, createTask, deleteTask, updateTask } from './decide.ts'
 import { evolve } from './evolve.ts'
 import { newTask, onlyId, taskEdit } from './input.ts'
 import { shownTask } from './output.ts'
-import { assignedTo, readTask, renderTask, saveTasks, taskById } from './repository.ts'
+import { assignedTo, renderTask, saveTasks, taskById } from './repository.ts'
 import { ASSIGNEE, type Task, type TaskEvent } from './task.ts'
 
 const task: Aggregate<Task, TaskEvent> = {
   name: 'task',
   quota: 'tasks',
   load: taskById,
-  read: readTask,
+  read: readRow,
   evolve,
   save: saveTasks,
   refusals: {

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { Query } from '../../queries/query.ts'
 import { text } from '../input.ts'
 import { pageAnswer, pageInput } from '../page.ts'
+import { rowAnswer } from '../row.ts'
 import { assignee, onlyId } from './input.ts'
 import { listTasks, taskList } from './list.ts'
 import { shownStatistics, shownTask, shownTasks } from './output.ts'
@@ -20,7 +21,7 @@ export const GetTask: Query<z.infer<typeof onlyId>> = {
   versioned: true,
   cacheKey: ({ id }) => `task:${id}`,
   statement: (tenantUid, { id }) => taskById(tenantUid, id),
-  answer: ([row]) => row && { body: String(row.body), position: Number(row.position), version: Number(row.version) },
+  answer: rowAnswer,
 }
 
 const listInput = z.strictObject({

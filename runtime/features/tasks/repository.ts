@@ -1,7 +1,8 @@
-import type { Change, Loaded } from '../../commands/command.ts'
+import type { Change } from '../../commands/command.ts'
 import { append, changeValues, number, saved } from '../../events/store.ts'
-import type { Row, Statement } from '../../shards/statement.ts'
+import type { Statement } from '../../shards/statement.ts'
 import { time } from '../columns.ts'
+import { rowById } from '../row.ts'
 import type { Task } from './task.ts'
 
 /** What callers see of a task; `render` gives the same fields in the same order. */
@@ -10,13 +11,7 @@ export const TASK_COLUMNS = `id, title, description, priority, status, tags, ${t
 
 /** One task: `body` is its JSON, with `version` and the `position` of its last event. */
 export function taskById(tenantUid: string, id: string): Statement {
-  return {
-    name: 'task.by-id',
-    text: (schema) => `
-      SELECT (SELECT row_to_json(shown) FROM (SELECT ${TASK_COLUMNS}) shown)::text AS body, version, position
-      FROM ${schema}tasks WHERE tenant_id = $1 AND id = $2`,
-    values: [tenantUid, id],
-  }
+  return rowById('task', 'tasks', TASK_COLUMNS, tenantUid, id)
 }
 
 /** The tasks of a user as `taskById` gives them, each with its id; at most `limit`. */
@@ -28,12 +23,6 @@ export function assignedTo(tenantUid: string, user: string, limit: number): Stat
       FROM ${schema}tasks WHERE tenant_id = $1 AND assignee_id = $2 ORDER BY id LIMIT $3`,
     values: [tenantUid, user, limit],
   }
-}
-
-/** Turns a row of `taskById` into the task. */
-export function readTask(row: Row): Loaded<Task> {
-  const { version, ...state }: Task & { version: number } = JSON.parse(String(row.body))
-  return { state, version, position: Number(row.position) }
 }
 
 /** The JSON of a task, byte for byte what `taskById` gives. */

@@ -1,18 +1,19 @@
 import type { z } from 'zod'
 import type { Aggregate, Command } from '../../commands/command.ts'
 import { TenantryError } from '../../errors.ts'
+import { readRow } from '../row.ts'
 import { eraseUser, registerUser } from './decide.ts'
 import { evolve } from './evolve.ts'
 import { newUser, onlyId } from './input.ts'
 import { shownUser } from './output.ts'
-import { readUser, renderUser, saveUsers, userById } from './repository.ts'
+import { renderUser, saveUsers, userById } from './repository.ts'
 import type { User, UserEvent } from './user.ts'
 
 const user: Aggregate<User, UserEvent> = {
   name: 'user',
   quota: 'users',
   load: userById,
-  read: readUser,
+  read: readRow,
   evolve,
   save: saveUsers,
   refusals: {

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { Query } from '../../queries/query.ts'
 import { idBehind, listOf } from '../cursor.ts'
 import { pageAnswer, pageInput, pageOf } from '../page.ts'
+import { rowAnswer } from '../row.ts'
 import { onlyId } from './input.ts'
 import { shownUser, shownUsers } from './output.ts'
 import { USER_COLUMNS, userById } from './repository.ts'
@@ -18,7 +19,7 @@ export const GetUser: Query<z.infer<typeof onlyId>> = {
   // A person's data has one place, from which it can be erased: no cache on any replica, and none in Redis.
   cacheKey: () => undefined,
   statement: (tenantUid, { id }) => userById(tenantUid, id),
-  answer: ([row]) => row && { body: String(row.body), position: Number(row.position), version: Number(row.version) },
+  answer: rowAnswer,
 }
 
 const listInput = z.strictObject(pageInput)

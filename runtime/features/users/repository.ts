@@ -1,7 +1,8 @@
-import type { Change, Loaded } from '../../commands/command.ts'
+import type { Change } from '../../commands/command.ts'
 import { append, changeValues, number, saved } from '../../events/store.ts'
-import type { Row, Statement } from '../../shards/statement.ts'
+import type { Statement } from '../../shards/statement.ts'
 import { time } from '../columns.ts'
+import { rowById } from '../row.ts'
 import type { User } from './user.ts'
 
 /** What callers see of a user; `render` gives the same fields in the same order. */
@@ -9,19 +10,7 @@ export const USER_COLUMNS = `id, email, display_name AS "displayName", version, 
 
 /** One user: `body` is its JSON, with `version` and the `position` of its last event. */
 export function userById(tenantUid: string, id: string): Statement {
-  return {
-    name: 'user.by-id',
-    text: (schema) => `
-      SELECT (SELECT row_to_json(shown) FROM (SELECT ${USER_COLUMNS}) shown)::text AS body, version, position
-      FROM ${schema}users WHERE tenant_id = $1 AND id = $2`,
-    values: [tenantUid, id],
-  }
-}
-
-/** Turns a row of `userById` into the user. */
-export function readUser(row: Row): Loaded<User> {
-  const { version, ...state }: User & { version: number } = JSON.parse(String(row.body))
-  return { state, version, position: Number(row.position) }
+  return rowById('user', 'users', USER_COLUMNS, tenantUid, id)
 }
 
 /** The JSON of a user, byte for byte what `userById` gives. */
