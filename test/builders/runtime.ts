@@ -38,6 +38,27 @@ export function busOn(session: Session, onCommit: OnCommit = () => undefined): C
   })
 }
 
+/** Several processes of the runtime as far as commands go: each with a session and a bus of its own; an index goes round. */
+export type Replicas = { session: (index?: number) => Session; bus: (index?: number) => CommandBus; close: () => Promise<unknown> }
+
+/** Opens so many replicas on the test's database. */
+export function openReplicas(database: TestDatabase, count = 2): Replicas {
+  const replicas = Array.from({ length: count }, () => {
+    const session = sessionOn(database)
+    return { session, bus: busOn(session) }
+  })
+  const at = (index: number) => {
+    const replica = replicas[index % count]
+    if (replica === undefined) throw new Error('no replica')
+    return replica
+  }
+  return {
+    session: (index = 0) => at(index).session,
+    bus: (index = 0) => at(index).bus,
+    close: () => Promise.all(replicas.map(({ session }) => session.close())),
+  }
+}
+
 /** Parses the input as http/ does, and executes the command. */
 export async function command(
   bus: CommandBus,

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { inject } from 'vitest'
+import { expect, inject, vi } from 'vitest'
 import { bucketDocument, formatRouting, type Route, SHARDS_DOCUMENT } from '../../config/routing.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
 import { kubectl } from './cluster.ts'
@@ -88,6 +88,13 @@ export async function createWorld(): Promise<World> {
 /** Starts runtime/main.ts on free ports and waits until it listens. Redis and NATS are used when `environment` names them. */
 export function startRuntime(world: World, environment: Record<string, string> = {}): Promise<RunningRuntime> {
   return spawnRuntime({ TENANTRY_ROUTING_FOLDER: world.documents, TENANTRY_CREDENTIALS_FOLDER: world.credentials, ...environment })
+}
+
+/** The same, and waits until it says that requests may be sent to it. */
+export async function startReadyRuntime(world: World, environment?: Record<string, string>): Promise<RunningRuntime> {
+  const runtime = await startRuntime(world, environment)
+  await vi.waitFor(async () => expect((await fetch(`${runtime.url}/health/ready`)).status).toBe(200), { timeout: 10_000, interval: 50 })
+  return runtime
 }
 
 /** Starts runtime/main.ts on the routing config that an operator writes into a namespace, under an account that may read it; any number of them. */

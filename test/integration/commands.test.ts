@@ -1,40 +1,27 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import type { CommandBus } from '../../runtime/commands/bus.ts'
 import type { TenantryError } from '../../runtime/errors.ts'
-import type { Session } from '../../runtime/shards/session.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
 import { createDatabase, ISOLATIONS, type TestDatabase } from '../builders/database.ts'
-import { ask, busOn, command, sessionOn } from '../builders/runtime.ts'
+import { ask, command, openReplicas, type Replicas } from '../builders/runtime.ts'
 
 let database: TestDatabase
-const sessions: Session[] = []
-const replicas: CommandBus[] = []
+let replicas: Replicas
 
 beforeAll(async () => {
   database = await createDatabase(inject('postgres'))
-  for (let replica = 0; replica < 2; replica += 1) {
-    const session = sessionOn(database)
-    sessions.push(session)
-    replicas.push(busOn(session))
-  }
+  replicas = openReplicas(database)
 })
 
 afterAll(async () => {
-  await Promise.all(sessions.map((session) => session.close()))
+  await replicas?.close()
   await database.drop()
 })
 
 /** One of the two replicas. */
-function bus(index = 0): CommandBus {
-  const found = replicas[index % replicas.length]
-  if (found === undefined) throw new Error('no replica')
-  return found
-}
+const bus = (index?: number) => replicas.bus(index)
 
 function query(tenant: TenantContext, name: string, raw: object) {
-  const [session] = sessions
-  if (session === undefined) throw new Error('no session')
-  return ask(session, tenant, name, raw)
+  return ask(replicas.session(), tenant, name, raw)
 }
 
 async function codeOf(work: Promise<unknown>): Promise<string> {

@@ -6,7 +6,7 @@ import { SCOPES } from '../../config/routing.ts'
 import { printFigure } from '../builders/figure.ts'
 import { connectAsSuperuser } from '../builders/provision.ts'
 import { residentMiB } from '../builders/resident.ts'
-import { createWorld, type RoutedTenant, type RunningRuntime, startRuntime, type World } from '../builders/world.ts'
+import { createWorld, type RoutedTenant, type RunningRuntime, startReadyRuntime, type World } from '../builders/world.ts'
 
 const PATH = '/v1/admin/export'
 const BIG = 100_000
@@ -21,8 +21,7 @@ beforeAll(async () => {
   acme = await world.addTenant('acme', {}, [...SCOPES])
   globex = await world.addTenant('globex', {}, [...SCOPES])
   big = await world.addTenant('big', {}, ['tenant:admin'])
-  runtime = await startRuntime(world, { TENANTRY_REQUEST_DEADLINE_MS: '2000' })
-  await vi.waitFor(async () => expect((await fetch(`${runtime.url}/health/ready`)).status).toBe(200), { timeout: 10_000, interval: 50 })
+  runtime = await startReadyRuntime(world, { TENANTRY_REQUEST_DEADLINE_MS: '2000' })
 })
 
 afterAll(async () => {

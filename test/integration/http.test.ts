@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { MISSING, read, type Sent, sendRaw, sendTo } from '../builders/http.ts'
-import { createWorld, type RoutedTenant, type RunningRuntime, startRuntime, type World } from '../builders/world.ts'
+import { createWorld, type RoutedTenant, type RunningRuntime, startReadyRuntime, type World } from '../builders/world.ts'
 
 let world: World
 let runtime: RunningRuntime
@@ -11,8 +11,7 @@ beforeAll(async () => {
   world = await createWorld()
   acme = await world.addTenant('acme')
   globex = await world.addTenant('globex')
-  runtime = await startRuntime(world, { TENANTRY_BODY_LIMIT_BYTES: '20000' })
-  await vi.waitFor(async () => expect((await fetch(`${runtime.url}/health/ready`)).status).toBe(200), { timeout: 10_000, interval: 50 })
+  runtime = await startReadyRuntime(world, { TENANTRY_BODY_LIMIT_BYTES: '20000' })
 })
 
 afterAll(async () => {

@@ -1,43 +1,29 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import type { CommandBus } from '../../runtime/commands/bus.ts'
-import type { Outcome } from '../../runtime/commands/command.ts'
 import type { TenantryError } from '../../runtime/errors.ts'
-import type { Session } from '../../runtime/shards/session.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
 import { createDatabase, ISOLATIONS, type TestDatabase } from '../builders/database.ts'
 import { printFigure } from '../builders/figure.ts'
-import { ask, busOn, command, sessionOn } from '../builders/runtime.ts'
+import { ask, command, openReplicas, type Replicas } from '../builders/runtime.ts'
 
 let database: TestDatabase
-const sessions: Session[] = []
-const replicas: CommandBus[] = []
+let replicas: Replicas
 
 beforeAll(async () => {
   database = await createDatabase(inject('postgres'))
-  for (let replica = 0; replica < 2; replica += 1) {
-    const session = sessionOn(database)
-    sessions.push(session)
-    replicas.push(busOn(session))
-  }
+  replicas = openReplicas(database)
 })
 
 afterAll(async () => {
-  await Promise.all(sessions.map((session) => session.close()))
+  await replicas?.close()
   await database.drop()
 })
 
-const [first, second] = [0, 1].map((index) => {
-  return (tenant: TenantContext, name: string, raw: object, idempotencyKey: string): Promise<Outcome> => {
-    const bus = replicas[index]
-    if (bus === undefined) throw new Error('no replica')
-    return command(bus, tenant, name, raw, { idempotencyKey })
-  }
-}) as [Keyed, Keyed]
-type Keyed = (tenant: TenantContext, name: string, raw: object, idempotencyKey: string) => Promise<Outcome>
+const keyed = (index: number) => (tenant: TenantContext, name: string, raw: object, idempotencyKey: string) =>
+  command(replicas.bus(index), tenant, name, raw, { idempotencyKey })
+const [first, second] = [keyed(0), keyed(1)]
 
 async function titles(tenant: TenantContext): Promise<string[]> {
-  const [session] = sessions
-  const answer = session && (await ask(session, tenant, 'ListTasks', { limit: '100' }))
+  const answer = await ask(replicas.session(), tenant, 'ListTasks', { limit: '100' })
   return JSON.parse(answer?.body ?? '{}').items.map(({ title }: { title: string }) => title)
 }
 
@@ -86,7 +72,7 @@ describe.for(ISOLATIONS)('HT-04: a command with an Idempotency-Key, isolation %s
     const made = await first(tenant, 'CreateTask', { title: 'old' }, 'k')
     const age = async (age: string) => {
       const text = (schema: string) => `UPDATE ${schema}idempotency SET time = now() - $2::interval WHERE tenant_id = $1`
-      await sessions[0]?.bundle(tenant, [{ name: 'age', text, values: [tenant.uid, age] }])
+      await replicas.session().bundle(tenant, [{ name: 'age', text, values: [tenant.uid, age] }])
     }
     await age('23 hours 59 minutes')
     expect(await second(tenant, 'CreateTask', { title: 'old' }, 'k')).toEqual({ ...made, replayed: true })

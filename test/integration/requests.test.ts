@@ -1,9 +1,9 @@
 import { once } from 'node:events'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { SCOPES } from '../../config/routing.ts'
 import { printFigure } from '../builders/figure.ts'
 import { MISSING, read, type Sent, sendTo } from '../builders/http.ts'
-import { createWorld, type RoutedTenant, type RunningRuntime, startRuntime, type World } from '../builders/world.ts'
+import { createWorld, type RoutedTenant, type RunningRuntime, startReadyRuntime, type World } from '../builders/world.ts'
 
 let world: World
 let runtime: RunningRuntime
@@ -12,20 +12,12 @@ let acme: RoutedTenant
 let globex: RoutedTenant
 let reader: RoutedTenant
 
-const PATIENCE = { timeout: 10_000, interval: 50 }
-
-async function start(): Promise<RunningRuntime> {
-  const started = await startRuntime(world)
-  await vi.waitFor(async () => expect((await fetch(`${started.url}/health/ready`)).status).toBe(200), PATIENCE)
-  return started
-}
-
 beforeAll(async () => {
   world = await createWorld()
   acme = await world.addTenant('acme', {}, [...SCOPES])
   globex = await world.addTenant('globex', {}, [...SCOPES])
   reader = await world.addTenant('reader', {}, ['tasks:read'])
-  ;[runtime, other] = await Promise.all([start(), start()])
+  ;[runtime, other] = await Promise.all([startReadyRuntime(world), startReadyRuntime(world)])
 })
 
 afterAll(async () => {
@@ -65,7 +57,7 @@ describe('HT-04: Idempotency-Key over HTTP', () => {
   })
 
   test('a replica that dies under way, and clients that try again: every command has one effect', async () => {
-    const victim = await start()
+    const victim = await startReadyRuntime(world)
     const COUNT = 200
     const keys = Array.from({ length: COUNT }, (_, index) => `dies-${index}`)
     let answered = 0

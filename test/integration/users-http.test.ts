@@ -1,5 +1,5 @@
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { createWorld, type RoutedTenant, type RunningRuntime, startRuntime, type World } from '../builders/world.ts'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createWorld, type RoutedTenant, type RunningRuntime, startReadyRuntime, type World } from '../builders/world.ts'
 
 let world: World
 let runtime: RunningRuntime
@@ -10,8 +10,7 @@ beforeAll(async () => {
   world = await createWorld()
   acme = await world.addTenant('acme')
   globex = await world.addTenant('globex')
-  runtime = await startRuntime(world)
-  await vi.waitFor(async () => expect((await fetch(`${runtime.url}/health/ready`)).status).toBe(200), { timeout: 10_000, interval: 50 })
+  runtime = await startReadyRuntime(world)
 })
 
 afterAll(async () => {

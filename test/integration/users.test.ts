@@ -1,37 +1,24 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import type { CommandBus } from '../../runtime/commands/bus.ts'
 import { formatCloudEvent } from '../../runtime/events/cloud-event.ts'
 import { eventsAfter, toStoredEvent } from '../../runtime/events/store.ts'
-import type { Session } from '../../runtime/shards/session.ts'
 import { createDatabase, ISOLATIONS, type TestDatabase } from '../builders/database.ts'
 import { printFigure } from '../builders/figure.ts'
-import { ask, busOn, command, sessionOn } from '../builders/runtime.ts'
+import { ask, command, openReplicas, type Replicas } from '../builders/runtime.ts'
 
 let database: TestDatabase
-const sessions: Session[] = []
-const replicas: CommandBus[] = []
+let replicas: Replicas
 
 beforeAll(async () => {
   database = await createDatabase(inject('postgres'))
-  for (let replica = 0; replica < 2; replica += 1) {
-    const session = sessionOn(database)
-    sessions.push(session)
-    replicas.push(busOn(session))
-  }
+  replicas = openReplicas(database)
 })
 
 afterAll(async () => {
-  await Promise.all(sessions.map((session) => session.close()))
+  await replicas?.close()
   await database.drop()
 })
 
-function of<T>(list: readonly T[], index = 0): T {
-  const found = list[index % list.length]
-  if (found === undefined) throw new Error('no replica')
-  return found
-}
-
-const bus = (index = 0) => of(replicas, index)
+const bus = (index?: number) => replicas.bus(index)
 const times = (count: number) => Array.from({ length: count }, (_, index) => index)
 const ann = { email: ' Ann@Example.com', displayName: 'Ann Lee' }
 
@@ -47,7 +34,7 @@ describe.for(ISOLATIONS)('users, isolation %s', (isolation) => {
     const tenant = await database.tenant('acme', isolation)
     const made = await command(bus(), tenant, 'RegisterUser', ann)
     expect(JSON.parse(made.body ?? '')).toMatchObject({ id: made.id, email: 'ann@example.com', displayName: 'Ann Lee', version: 1 })
-    expect(await ask(of(sessions), tenant, 'GetUser', { id: made.id })).toEqual({ body: made.body, version: 1, position: 1 })
+    expect(await ask(replicas.session(), tenant, 'GetUser', { id: made.id })).toEqual({ body: made.body, version: 1, position: 1 })
     const others = await Promise.all(
       times(4).map((index) => command(bus(index), tenant, 'RegisterUser', { ...ann, email: `u${index}@example.com` })),
     )
@@ -55,7 +42,7 @@ describe.for(ISOLATIONS)('users, isolation %s', (isolation) => {
     const pages: string[] = []
     let cursor: string | null | undefined
     do {
-      const answer = await ask(of(sessions), tenant, 'ListUsers', { limit: '2', ...(cursor ? { cursor } : {}) })
+      const answer = await ask(replicas.session(), tenant, 'ListUsers', { limit: '2', ...(cursor ? { cursor } : {}) })
       const page = JSON.parse(answer?.body ?? '')
       pages.push(...page.items.map(({ id }: { id: string }) => id))
       cursor = page.nextCursor
@@ -93,7 +80,7 @@ describe.for(ISOLATIONS)('users, isolation %s', (isolation) => {
   test('what is told of a person stands in one row, and in no event', async () => {
     const tenant = await database.tenant('acme', isolation)
     const { id } = await command(bus(), tenant, 'RegisterUser', ann)
-    const [event] = (await of(sessions).read(tenant, eventsAfter(tenant.uid, 0, 10))).map((row) => toStoredEvent(tenant.uid, row))
+    const [event] = (await replicas.session().read(tenant, eventsAfter(tenant.uid, 0, 10))).map((row) => toStoredEvent(tenant.uid, row))
     if (event === undefined) throw new Error('no event')
     const published = JSON.parse(formatCloudEvent(event))
     expect(published).toMatchObject({
