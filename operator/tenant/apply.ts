@@ -4,21 +4,22 @@ import { OperatorError } from '../errors.ts'
 import { isStatus } from '../kubernetes/api-error.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { type ObjectMeta, SECRETS, TENANTS } from '../kubernetes/object.ts'
-import { buildRoute, type Home } from '../routing/build.ts'
+import type { Home } from '../routing/build.ts'
 import { isOwn } from './conflict.ts'
 import type { Tenant } from './home.ts'
 import { dataUid, homeInStatus, placementNote } from './home.ts'
 import { KEY_OVERLAP_MS } from './key-rotation.ts'
-import { type ApiKey, forgetPrevious, issueKey, replaceToken, rotateToken, routeKeys } from './keys.ts'
-import { limitsOf, routeLimits } from './limits.ts'
+import { type ApiKey, forgetPrevious, issueKey, replaceToken, rotateToken } from './keys.ts'
+import { limitsOf } from './limits.ts'
 import { rotateLogin } from './login-rotation.ts'
 import type { TenantWorld } from './observe.ts'
 import type { Placement } from './placement.ts'
 import type { Failure, KeyStep, TenantPlan } from './plan.ts'
 import { tellEnd, tellRelease } from './removal.ts'
-import { describeTenant, isTooLong, LONGEST_SETTINGS } from './settings.ts'
+import { routeOf } from './route.ts'
+import { isTooLong, LONGEST_SETTINGS } from './settings.ts'
 import { homeOf, takeSteps, targetOf } from './steps.ts'
-import { routeState, suspensionOf } from './subscription.ts'
+import { suspensionOf } from './subscription.ts'
 import type { TenantTools } from './target.ts'
 import { repairTenant, type Verdict, verifyTenant } from './verify.ts'
 
@@ -133,19 +134,9 @@ async function publish(
   closed: boolean,
 ): Promise<void> {
   const hosts = (tenant.spec.hosts ?? []).filter((host) => !takenHosts.some((taken) => taken.host === host))
-  const route = buildRoute({
-    id: tenant.metadata.name,
-    uid: dataUid(tenant),
-    about: describeTenant(tenant.spec),
-    home,
-    state: { ...routeState(tenant.spec, now), ...(closed ? { state: 'suspended' as const } : {}) },
-    limits: routeLimits(tenant.spec),
-    hosts,
-    keys: routeKeys(tenant.spec.apiKeys ?? [], keys, now),
-    jwt: tenant.spec.jwt,
-  })
+  const { route, createdAt } = routeOf(tenant, home, hosts, keys, now)
   if (isTooLong(tenant.spec.settings)) void recorder.record(tenant, 'Warning', 'SettingsTooLong', TOO_LONG)
-  await routing.putRoute({ route, createdAt: tenant.metadata.creationTimestamp })
+  await routing.putRoute({ route: closed ? { ...route, state: 'suspended' } : route, createdAt })
 }
 
 function tellAdoption({ recorder }: TenantTools, { tenant, look }: TenantWorld): void {

@@ -1,27 +1,33 @@
 import type { Secret } from '../kubernetes/object.ts'
-import { buildRoute, type DatedRoute } from '../routing/build.ts'
+import { buildRoute, type DatedRoute, type Home } from '../routing/build.ts'
 import { dataUid, homeInStatus, type Tenant } from './home.ts'
-import { readKey, routeKeys } from './keys.ts'
+import { type ApiKey, readKey, routeKeys } from './keys.ts'
 import { routeLimits } from './limits.ts'
 import { describeTenant } from './settings.ts'
 import { routeState } from './subscription.ts'
 
-/** The route of a tenant that stands, out of what the cluster knows alone; none of one that is to be deleted. */
+/** The route of a tenant that stands at `home`, with those of its hosts and keys that it has. */
+export function routeOf(tenant: Tenant, home: Home, hosts: readonly string[], keys: readonly ApiKey[], now: number): DatedRoute {
+  const { metadata, spec } = tenant
+  const route = buildRoute({
+    id: metadata.name,
+    uid: dataUid(tenant),
+    about: describeTenant(spec),
+    home,
+    state: routeState(spec, now),
+    limits: routeLimits(spec),
+    hosts,
+    keys: routeKeys(spec.apiKeys ?? [], keys, now),
+    jwt: spec.jwt,
+  })
+  return { route, createdAt: metadata.creationTimestamp }
+}
+
+/** The same out of what the cluster knows alone; none of one that is to be deleted. */
 export function routeInStatus(tenant: Tenant, secrets: readonly Secret[], now: number): DatedRoute[] {
-  const { name: id, uid, deletionTimestamp, creationTimestamp: createdAt } = tenant.metadata
+  const { uid, deletionTimestamp } = tenant.metadata
   const home = homeInStatus(tenant)
   if (home === undefined || deletionTimestamp !== undefined) return []
   const keys = secrets.flatMap((secret) => readKey(secret, uid) ?? [])
-  const route = buildRoute({
-    id,
-    uid: dataUid(tenant),
-    about: describeTenant(tenant.spec),
-    home,
-    state: routeState(tenant.spec, now),
-    limits: routeLimits(tenant.spec),
-    hosts: tenant.spec.hosts ?? [],
-    keys: routeKeys(tenant.spec.apiKeys ?? [], keys, now),
-    jwt: tenant.spec.jwt,
-  })
-  return [{ route, createdAt }]
+  return [routeOf(tenant, home, tenant.spec.hosts ?? [], keys, now)]
 }
