@@ -78,13 +78,7 @@ export class Exchange {
   /** Sends the whole answer; does nothing when one was sent before. */
   reply(status: number, headers: Record<string, string | number>, body: string): void {
     if (this.response.headersSent) return
-    this.response.writeHead(status, {
-      'x-request-id': this.requestId,
-      ...SAFE_HEADERS,
-      ...this.headers,
-      'content-length': Buffer.byteLength(body),
-      ...headers,
-    })
+    this.#writeHead(status, { 'content-length': Buffer.byteLength(body), ...headers })
     this.response.end(body)
   }
 
@@ -96,7 +90,7 @@ export class Exchange {
     const first = await pieces.next()
     if (this.response.headersSent) return void (await pieces.return())
     clearTimeout(this.#deadline)
-    this.response.writeHead(200, { 'x-request-id': this.requestId, ...SAFE_HEADERS, ...this.headers, ...headers })
+    this.#writeHead(200, headers)
     this.response.setTimeout(STALLED, () => this.response.destroy())
     if (this.request.method === 'HEAD') await pieces.return()
     await pipeline(startingWith(first, pieces), this.response).catch((error: unknown) => {
@@ -108,8 +102,12 @@ export class Exchange {
   /** Sends an answer that has no body by its nature (204, 304). */
   replyEmpty(status: 204 | 304, headers: Record<string, string | number>): void {
     if (this.response.headersSent) return
-    this.response.writeHead(status, { 'x-request-id': this.requestId, ...SAFE_HEADERS, ...this.headers, ...headers })
+    this.#writeHead(status, headers)
     this.response.end()
+  }
+
+  #writeHead(status: number, headers: Record<string, string | number>): void {
+    this.response.writeHead(status, { 'x-request-id': this.requestId, ...SAFE_HEADERS, ...this.headers, ...headers })
   }
 
   /** The connection is done with this exchange. Gives what happened; 499 when the client left before its answer. */
