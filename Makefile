@@ -47,9 +47,12 @@ integration: $(INSTALLED) ## Run the tests against real servers
 e2e: $(INSTALLED) ## Run the tests of the whole platform
 	@node test/run.ts e2e
 
-.PHONY: client
+.PHONY: client dashboards
 client: $(INSTALLED) ## Write the types of the TypeScript client anew
 	@node test/check/client.ts
+
+dashboards: $(INSTALLED) ## Write the dashboards anew
+	@node config/kubernetes/monitoring/main.ts
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure against the peers; one line: make bench ONLY=tenant-read
