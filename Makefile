@@ -47,6 +47,15 @@ integration: $(INSTALLED) ## Run the tests against real servers
 e2e: $(INSTALLED) ## Run the tests of the whole platform
 	@node test/run.ts e2e
 
+.PHONY: images sbom
+images: $(INSTALLED) ## Build both images with docker; BASE_IMAGE: what they stand on
+	@node config/kubernetes/main.ts images
+
+sbom: $(INSTALLED) ## Write what the images are made of to build/sbom.json (CycloneDX)
+	@mkdir -p build
+	@npm sbom --sbom-format cyclonedx --sbom-type application --omit dev --package-lock-only > build/sbom.json
+	@echo build/sbom.json
+
 .PHONY: client dashboards
 client: $(INSTALLED) ## Write the types of the TypeScript client anew
 	@node test/check/client.ts
