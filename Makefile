@@ -56,9 +56,12 @@ sbom: $(INSTALLED) ## Write what the images are made of to build/sbom.json (Cycl
 	@npm sbom --sbom-format cyclonedx --sbom-type application --omit dev --package-lock-only > build/sbom.json
 	@echo build/sbom.json
 
-.PHONY: client
+.PHONY: client dashboards
 client: $(INSTALLED) ## Write the types of the TypeScript client anew
 	@node test/check/client.ts
+
+dashboards: $(INSTALLED) ## Write the dashboards anew
+	@node config/kubernetes/monitoring/main.ts
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure against the peers; one line: make bench ONLY=tenant-read
