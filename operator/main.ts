@@ -21,8 +21,10 @@ import { describeSettings, readSettings, type Settings, SettingsError } from './
 import { sharersOf } from './shard/budget.ts'
 import type { Shard } from './shard/observe.ts'
 import { reconcileShard } from './shard/reconcile.ts'
+import { followScale } from './shard/scale.ts'
+import { Settling } from './shard/settling.ts'
 import type { Tenant } from './tenant/home.ts'
-import { dataUid, shardOf } from './tenant/home.ts'
+import { dataUid, laneOf, shardOf } from './tenant/home.ts'
 import { KEY_LABEL } from './tenant/keys.ts'
 import { LastWrites } from './tenant/last-writes.ts'
 import { Occupancy } from './tenant/occupancy.ts'
@@ -149,6 +151,10 @@ async function startWork(
       started?.shards.enqueue(shard)
   })
 
+  function enqueueShards(): void {
+    for (const { metadata } of shards.list()) started?.shards.enqueue(metadata.name)
+  }
+
   function enqueueTenants(which: (tenant: Tenant) => boolean): void {
     for (const tenant of tenants.list()) if (which(tenant)) started?.tenants.enqueue(tenant.metadata.name)
   }
@@ -188,11 +194,17 @@ async function startWork(
   noteUse()
   await createLogins({ client, namespace, signal })
   const installation = await readInstallation(client, namespace, signal)
+  const scale = await followScale({
+    ...{ client, namespace, signal, log, name: settings.runtimeDeployment, otherwise: settings.runtimeReplicas },
+    before: () => Math.max(0, ...shards.list().map(({ status }) => status?.connections?.replicas ?? 0)),
+    onChange: () => enqueueShards(),
+  })
   await routing.start(
     documents.list(),
     tenants.list().flatMap((tenant) => routeInStatus(tenant, keys.list(), Date.now())),
   )
   const shared = { client, namespace, installation, connections, routing, recorder, migrations, log }
+  const settling = new Settling()
   const forTenants = {
     ...shared,
     tenant: tenants.get,
@@ -214,7 +226,8 @@ async function startWork(
             ...shared,
             isBusy: occupancy.isBusy,
             shard: shards.get,
-            sharers: sharersOf(settings),
+            sharers: sharersOf(settings, scale.replicas()),
+            settling,
             countTenants: (shard) => occupancy.count().get(shard) ?? 0,
           },
           name,
@@ -248,12 +261,12 @@ async function startWork(
     signal,
     log,
   })
-  for (const { metadata } of shards.list()) started.shards.enqueue(metadata.name)
+  enqueueShards()
   for (const { metadata } of tenants.list()) started.tenants.enqueue(metadata.name, 'resync')
   const { shards: shardPasses, tenants: tenantPasses } = started
   return {
     phases: () => occupancy.phases(),
-    watchAges: () => new Map(Object.entries(stores).map(([kind, store]) => [kind, store.age()])),
+    watchAges: () => new Map(Object.entries({ ...stores, ...scale.stores }).map(([kind, store]) => [kind, store.age()])),
     stuck: () =>
       [...shardPasses.stuck(), ...tenantPasses.stuck(), ...samples.stuck()].map(
         ({ key, ms }) => `the pass of ${key} has not ended for ${Math.round(ms / 1000)} s`,
@@ -267,12 +280,6 @@ function markOf(shard: Shard | undefined): string {
   if (shard === undefined) return 'gone'
   const { uid, generation, labels, deletionTimestamp } = shard.metadata
   return JSON.stringify([uid, generation, labels, deletionTimestamp, shard.status?.conditions])
-}
-
-/** A tenant runs beside those of its Shard, also before it is placed there: a Shard that hangs keeps only its own waiting. Databases take long to make, and have places of their own. */
-function laneOf(tenant: Tenant | undefined): string {
-  const shard = (tenant && (shardOf(tenant) ?? tenant.spec.shardRef?.name)) ?? ''
-  return tenant?.spec.isolation === 'database' ? `${shard} databases` : shard
 }
 
 function staleWatches(work: Work | undefined): string[] {
