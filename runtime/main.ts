@@ -94,7 +94,8 @@ async function run(settings: Settings, log: Log): Promise<void> {
 async function start(settings: Settings, log: Log, held: AsyncDisposableStack, accepting: () => boolean): Promise<Api> {
   // First, since breakers and pools tell their state once when they are made.
   let routing: Routing | undefined
-  const metrics = await serveMetrics({ routingAgeSeconds: () => routing?.ageSeconds() ?? Number.POSITIVE_INFINITY }, settings.metricsPort)
+  const routingAgeSeconds = () => routing?.ageSeconds() ?? Number.POSITIVE_INFINITY
+  const metrics = await serveMetrics({ routingAgeSeconds, tenants: settings.metricsTenants }, settings.metricsPort)
   held.defer(() => metrics.close())
   log.info({ port: metrics.port }, 'metrics')
   routing = follow(settings, log)
