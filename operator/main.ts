@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { CREDENTIALS_SECRET, ROUTING_LABEL } from '../config/routing.ts'
 import { type Client, connect } from './kubernetes/client.ts'
-import { readInstallation } from './kubernetes/installation.ts'
+import { INSTALLATION, readInstallation } from './kubernetes/installation.ts'
 import { holdLease } from './kubernetes/lease.ts'
 import { markNamespace } from './kubernetes/namespace.ts'
 import { CONFIG_MAPS, SECRETS, SHARDS, TENANTS } from './kubernetes/object.ts'
@@ -18,6 +18,7 @@ import { tenantName } from './postgres/names.ts'
 import { createLogins, loginIn } from './routing/credentials.ts'
 import { RoutingPublisher } from './routing/publish.ts'
 import { describeSettings, readSettings, type Settings, SettingsError } from './settings.ts'
+import { ADMIN_LOGINS } from './shard/admin-login.ts'
 import { sharersOf } from './shard/budget.ts'
 import type { Shard } from './shard/observe.ts'
 import { reconcileShard } from './shard/reconcile.ts'
@@ -31,6 +32,8 @@ import { routeInStatus } from './tenant/route.ts'
 import { sampleTenant } from './tenant/usage.ts'
 
 const LEASE = 'tenantry-operator'
+/** What stays in the namespace as long as a Tenant or Shard does, beside the Lease. */
+const HELD = [[CONFIG_MAPS, INSTALLATION] as const, [SECRETS, ADMIN_LOGINS] as const]
 /** A watch that has been silent for longer makes the replica unready. */
 const STALE_MS = 60_000
 /** Changes of how many tenants a Shard has are gathered for so long before its status tells. */
@@ -40,7 +43,7 @@ const COUNT_MS = 5_000
 const END_MS = 20_000
 
 /** What a running operator shows of itself. */
-type Work = Sources & { stuck: () => string[]; done: Promise<unknown> }
+type Work = Sources & { stuck: () => string[]; isUsed: () => boolean | undefined; done: Promise<unknown> }
 
 new Command('operator')
   .description('Makes Tenants and Shards of one namespace so, in Postgres and in the routing config.')
@@ -87,6 +90,7 @@ async function run(settings: Settings, log: ProcessLog): Promise<number> {
     namespace: settings.namespace,
     name: LEASE,
     identity: settings.identity,
+    isNeeded: () => work?.isUsed(),
     signal: stopping,
     log,
   }).catch(() => undefined)
@@ -157,7 +161,9 @@ async function startWork(
     return tenant.status?.isolation === 'database' && loginIn(logins.get(CREDENTIALS_SECRET), tenantName(dataUid(tenant))) === undefined
   }
 
-  const noteUse = markNamespace({ client, namespace, isUsed: () => tenants.list().length + shards.list().length > 0, signal, log })
+  const isUsed = () => tenants.list().length + shards.list().length > 0
+  const use = markNamespace({ client, namespace, isUsed, held: HELD, signal, log })
+  const noteUse = () => started && use.note()
   const shardMarks = new Map<string, string>()
 
   // The count of tenants is our own and changes with each of them: what waits for a Shard is not woken by it.
@@ -185,8 +191,7 @@ async function startWork(
   }
 
   await Promise.all(Object.values(stores).map((store) => store.synced))
-  noteUse()
-  await createLogins({ client, namespace, signal })
+  for (const secret of [CREDENTIALS_SECRET, ADMIN_LOGINS]) await createLogins({ client, namespace, secret, signal })
   const installation = await readInstallation(client, namespace, signal)
   await routing.start(
     documents.list(),
@@ -237,6 +242,7 @@ async function startWork(
       log,
     }),
   }
+  noteUse()
   // Of each Shard's tenants one at a time, which is all that counting may cost the Shard and those that are being made there.
   const samples = runController({
     name: 'usage',
@@ -258,6 +264,7 @@ async function startWork(
       [...shardPasses.stuck(), ...tenantPasses.stuck(), ...samples.stuck()].map(
         ({ key, ms }) => `the pass of ${key} has not ended for ${Math.round(ms / 1000)} s`,
       ),
+    isUsed: use.isMarked,
     done: Promise.all([shardPasses.done, tenantPasses.done, samples.done]),
   }
 }

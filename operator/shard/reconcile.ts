@@ -12,6 +12,7 @@ import { latestOf } from '../postgres/migrations.ts'
 import { prepareSpare } from '../postgres/statements.ts'
 import { warnOfVersion } from '../postgres/vulnerabilities.ts'
 import type { RoutingPublisher } from '../routing/publish.ts'
+import { forgetAdminLogin, keepAdminLogin } from './admin-login.ts'
 import { applyShard } from './apply.ts'
 import { divide, type Sharers, shortage } from './budget.ts'
 import { observeShard, type Shard, type ShardWorld } from './observe.ts'
@@ -39,7 +40,6 @@ const PROBE_AGAIN: Result = { kind: 'requeue', afterMs: 5_000 }
 const MIGRATE_AGAIN_MS = 5_000
 const AT_ONCE: Result = { kind: 'requeue', afterMs: 0 }
 const DONE: Result = { kind: 'done' }
-const SECRET_GONE: ReadonlySet<string> = new Set(['AdminSecretMissing', 'CaSecretMissing'])
 
 /**
  * One pass: looks at the server, sets up what is missing, says how it stands; one that is to be deleted goes when no Tenant lives there. A
@@ -67,6 +67,11 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
     seen.serverVersion = world.server.versionText
     const plan = planShard(world, latestOf(context.migrations))
     if (plan.kind === 'refuse') throw new OperatorError(plan.reason, plan.message)
+    if (world.secretGone !== undefined) {
+      // Nothing is made any more: only those who live there are still reached, until they have left.
+      await context.connections.up(name, world.access)
+      return { kind: 'failed', ...world.secretGone, ...seen }
+    }
     const behind = await applyShard(context, shard, world, plan.steps, signal)
     await tellRepair(context, shard, plan.steps)
     if (plan.again) return { kind: 'again' }
@@ -76,6 +81,7 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
     // What was published before goes on to hold: the runtimes serve those who live here with the share they have.
     if (tooSmall === undefined)
       await context.routing.putShard(name, { host, port, database, tls, connections: seen.connections.perReplica })
+    await keepAdminLogin(context.client, shard, world.access, signal)
     await context.connections.up(name, world.access)
     const rotateMs = await rotateCredentials(context, shard, world, signal)
     if (tooSmall !== undefined) return { kind: 'failed', reason: 'ConnectionBudgetTooSmall', message: tooSmall, ...seen }
@@ -84,8 +90,7 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
   } catch (error) {
     if (!(error instanceof OperatorError) || !isShardReason(error.reason)) throw error
     context.log.warn({ shard: name, reason: error.reason, err: error }, 'a Shard is not Ready')
-    // With a namespace its Secrets go first: the pool that is open still serves those who are to leave.
-    if (shard.metadata.deletionTimestamp === undefined || !SECRET_GONE.has(error.reason)) context.connections.down(name, error)
+    context.connections.down(name, error)
     return { kind: 'failed', reason: error.reason, message: error.message, ...seen }
   }
 }
@@ -140,6 +145,7 @@ async function letGo(context: ShardContext, shard: Shard, signal: AbortSignal): 
   if (!finalizers.includes(SHARD_FINALIZER)) return DONE
   await context.routing.removeShard(name)
   await releaseShard(context, shard, signal)
+  await forgetAdminLogin(context.client, context.namespace, name, signal)
   await context.connections.forget(name)
   await setFinalizers(
     context.client,
