@@ -47,9 +47,21 @@ integration: $(INSTALLED) ## Run the tests against real servers
 e2e: $(INSTALLED) ## Run the tests of the whole platform
 	@node test/run.ts e2e
 
-.PHONY: client
+.PHONY: images sbom
+images: $(INSTALLED) ## Build both images with docker; BASE_IMAGE: what they stand on
+	@node config/kubernetes/main.ts images
+
+sbom: $(INSTALLED) ## Write what the images are made of to build/sbom.json (CycloneDX)
+	@mkdir -p build
+	@npm sbom --sbom-format cyclonedx --sbom-type application --omit dev --package-lock-only > build/sbom.json
+	@echo build/sbom.json
+
+.PHONY: client dashboards
 client: $(INSTALLED) ## Write the types of the TypeScript client anew
 	@node test/check/client.ts
+
+dashboards: $(INSTALLED) ## Write the dashboards anew
+	@node config/kubernetes/monitoring/main.ts
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure against the peers; one line: make bench ONLY=tenant-read

@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { CREDENTIALS_SECRET, ROUTING_LABEL } from '../config/routing.ts'
 import { type Client, connect } from './kubernetes/client.ts'
-import { readInstallation } from './kubernetes/installation.ts'
+import { INSTALLATION, readInstallation } from './kubernetes/installation.ts'
 import { holdLease } from './kubernetes/lease.ts'
 import { markNamespace } from './kubernetes/namespace.ts'
 import { CONFIG_MAPS, SECRETS, SHARDS, TENANTS } from './kubernetes/object.ts'
@@ -18,8 +18,9 @@ import { tenantName } from './postgres/names.ts'
 import { createLogins, loginIn } from './routing/credentials.ts'
 import { RoutingPublisher } from './routing/publish.ts'
 import { describeSettings, readSettings, type Settings, SettingsError } from './settings.ts'
+import { ADMIN_LOGINS } from './shard/admin-login.ts'
 import { sharersOf } from './shard/budget.ts'
-import type { Shard } from './shard/observe.ts'
+import { type Shard, shardMark } from './shard/observe.ts'
 import { reconcileShard } from './shard/reconcile.ts'
 import { followScale } from './shard/scale.ts'
 import { Settling } from './shard/settling.ts'
@@ -33,6 +34,8 @@ import { routeInStatus } from './tenant/route.ts'
 import { sampleTenant } from './tenant/usage.ts'
 
 const LEASE = 'tenantry-operator'
+/** What stays in the namespace as long as a Tenant or Shard does, beside the Lease. */
+const HELD = [[CONFIG_MAPS, INSTALLATION] as const, [SECRETS, ADMIN_LOGINS] as const]
 /** A watch that has been silent for longer makes the replica unready. */
 const STALE_MS = 60_000
 /** Changes of how many tenants a Shard has are gathered for so long before its status tells. */
@@ -42,7 +45,7 @@ const COUNT_MS = 5_000
 const END_MS = 20_000
 
 /** What a running operator shows of itself. */
-type Work = Sources & { stuck: () => string[]; done: Promise<unknown> }
+type Work = Sources & { stuck: () => string[]; isUsed: () => boolean | undefined; done: Promise<unknown> }
 
 new Command('operator')
   .description('Makes Tenants and Shards of one namespace so, in Postgres and in the routing config.')
@@ -89,6 +92,7 @@ async function run(settings: Settings, log: ProcessLog): Promise<number> {
     namespace: settings.namespace,
     name: LEASE,
     identity: settings.identity,
+    isNeeded: () => work?.isUsed(),
     signal: stopping,
     log,
   }).catch(() => undefined)
@@ -163,13 +167,15 @@ async function startWork(
     return tenant.status?.isolation === 'database' && loginIn(logins.get(CREDENTIALS_SECRET), tenantName(dataUid(tenant))) === undefined
   }
 
-  const noteUse = markNamespace({ client, namespace, isUsed: () => tenants.list().length + shards.list().length > 0, signal, log })
+  const isUsed = () => tenants.list().length + shards.list().length > 0
+  const use = markNamespace({ client, namespace, isUsed, held: HELD, signal, log })
+  const noteUse = () => started && use.note()
   const shardMarks = new Map<string, string>()
 
   // The count of tenants is our own and changes with each of them: what waits for a Shard is not woken by it.
   function onShard(name: string): void {
     noteUse()
-    const mark = markOf(shards.get(name))
+    const mark = shardMark(shards.get(name))
     if (mark === shardMarks.get(name)) return
     shardMarks.set(name, mark)
     started?.shards.enqueue(name)
@@ -191,8 +197,7 @@ async function startWork(
   }
 
   await Promise.all(Object.values(stores).map((store) => store.synced))
-  noteUse()
-  await createLogins({ client, namespace, signal })
+  for (const secret of [CREDENTIALS_SECRET, ADMIN_LOGINS]) await createLogins({ client, namespace, secret, signal })
   const installation = await readInstallation(client, namespace, signal)
   const scale = await followScale({
     ...{ client, namespace, signal, log, name: settings.runtimeDeployment, otherwise: settings.runtimeReplicas },
@@ -250,6 +255,7 @@ async function startWork(
       log,
     }),
   }
+  noteUse()
   // Of each Shard's tenants one at a time, which is all that counting may cost the Shard and those that are being made there.
   const samples = runController({
     name: 'usage',
@@ -271,15 +277,9 @@ async function startWork(
       [...shardPasses.stuck(), ...tenantPasses.stuck(), ...samples.stuck()].map(
         ({ key, ms }) => `the pass of ${key} has not ended for ${Math.round(ms / 1000)} s`,
       ),
+    isUsed: use.isMarked,
     done: Promise.all([shardPasses.done, tenantPasses.done, samples.done]),
   }
-}
-
-/** All of a Shard that a pass of its own or of a Tenant looks at. */
-function markOf(shard: Shard | undefined): string {
-  if (shard === undefined) return 'gone'
-  const { uid, generation, labels, deletionTimestamp } = shard.metadata
-  return JSON.stringify([uid, generation, labels, deletionTimestamp, shard.status?.conditions])
 }
 
 function staleWatches(work: Work | undefined): string[] {

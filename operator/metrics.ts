@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 
 /** What is looked at when the metrics are read. */
 export type Sources = {
@@ -22,6 +22,7 @@ export type Metrics = { registry: Registry; stop: () => void }
 export function countMetrics({ phases, watchAges }: Sources): Metrics {
   const registry = new Registry()
   const registers = [registry]
+  collectDefaultMetrics({ register: registry })
   const durations = new Histogram({
     name: 'tenantry_reconcile_duration_seconds',
     help: 'Passes by kind and result',

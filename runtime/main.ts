@@ -28,6 +28,7 @@ import { Projector } from './projections/projector.ts'
 import { createQueryBus } from './queries/bus.ts'
 import { createRead } from './queries/read.ts'
 import { createStreamBus } from './queries/stream.ts'
+import { eventRetention } from './retention/events.ts'
 import { sweepTenants } from './retention/sweep.ts'
 import { clusterSource } from './routing/cluster.ts'
 import { folderSource } from './routing/folder.ts'
@@ -38,6 +39,7 @@ import { createSession, type Session, type Tenant } from './shards/session.ts'
 
 const DATA: readonly Feature[] = [tasks, users, tenant, audit]
 const FEATURES: readonly Feature[] = [...DATA, exportOf(DATA)]
+const PROJECTIONS = FEATURES.flatMap((feature) => feature.projections)
 
 const STREAM = { stream: 'TENANTRY', prefix: 'tenantry' }
 
@@ -94,7 +96,8 @@ async function run(settings: Settings, log: Log): Promise<void> {
 async function start(settings: Settings, log: Log, held: AsyncDisposableStack, accepting: () => boolean): Promise<Api> {
   // First, since breakers and pools tell their state once when they are made.
   let routing: Routing | undefined
-  const metrics = await serveMetrics({ routingAgeSeconds: () => routing?.ageSeconds() ?? Number.POSITIVE_INFINITY }, settings.metricsPort)
+  const routingAgeSeconds = () => routing?.ageSeconds() ?? Number.POSITIVE_INFINITY
+  const metrics = await serveMetrics({ routingAgeSeconds, tenants: settings.metricsTenants }, settings.metricsPort)
   held.defer(() => metrics.close())
   log.info({ port: metrics.port }, 'metrics')
   routing = follow(settings, log)
@@ -162,7 +165,7 @@ function openEvents({ natsUrl }: Settings, { routing, session, cache, log }: Par
     apart: () => tenantsApart(routing),
     log,
   }
-  const projector = new Projector({ ...shared, projections: FEATURES.flatMap((feature) => feature.projections) })
+  const projector = new Projector({ ...shared, projections: PROJECTIONS })
   held.defer(() => projector.stop())
   const relay = new Relay({ ...shared, prefix: STREAM.prefix })
   held.defer(() => relay.stop())
@@ -182,7 +185,7 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
       wake(uid)
     },
   })
-  const retentions = FEATURES.flatMap((feature) => feature.retentions ?? [])
+  const retentions = [...FEATURES.flatMap((feature) => feature.retentions ?? []), eventRetention(PROJECTIONS)]
   held.defer(sweepTenants({ session, commands, retentions, tenants: () => tenantsOf(routing), log }))
   const notes = createAudit(session)
   const queries = createQueryBus(

@@ -1,18 +1,19 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { createServer } from 'node:http'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Busiest } from './busiest.ts'
 
 /** The metrics as they are offered, on a port of their own. */
 export type Metrics = { port: number; close: () => Promise<void> }
 
-/** What can only be asked for when somebody reads the metrics. */
-export type MetricSources = { routingAgeSeconds: () => number }
+/** What can only be asked for when somebody reads the metrics, and of how many tenants they tell by name. */
+export type MetricSources = { routingAgeSeconds: () => number; tenants: number }
 
 /** Counts what the program announces on its diagnostics channels and offers it to Prometheus at `/metrics`, and at `/` too for who types the bare address. Throws when the port is taken. */
 export async function serveMetrics(sources: MetricSources, port: number): Promise<Metrics> {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
-  const stop = count(registry, sources)
+  const stops = [count(registry, sources), ...(sources.tenants === 0 ? [] : [countTenants(registry, sources.tenants)])]
   const server = createServer((request, response) => {
     if (request.method !== 'GET' || (request.url !== '/metrics' && request.url !== '/')) {
       response.writeHead(404).end()
@@ -28,7 +29,7 @@ export async function serveMetrics(sources: MetricSources, port: number): Promis
   return {
     port: typeof address === 'object' && address !== null ? address.port : port,
     close: () => {
-      stop()
+      for (const stop of stops) stop()
       server.closeAllConnections()
       return new Promise((resolve) => server.close(() => resolve()))
     },
@@ -89,19 +90,18 @@ function count(registry: Registry, sources: MetricSources): () => void {
       this.set(sources.routingAgeSeconds())
     },
   })
-  const durations = new Map<string, Histogram.Internal<'route' | 'method' | 'status'>>()
-  // To find the labels' counters anew for each request would cost a hundredth of the request.
-  const durationOf = (route: string, method: string, status: string) => {
-    const key = `${status} ${method} ${route}`
-    const found = durations.get(key) ?? duration.labels({ route, method, status })
-    durations.set(key, found)
-    return found
+  const durations = new Map<unknown, Map<unknown, Map<unknown, Histogram.Internal<'route' | 'method' | 'status'>>>>()
+  // To find the labels' counters anew for each request, or to make one key of the three, would cost a hundredth of the request.
+  const durationOf = (route: unknown, method: unknown, status: unknown) => {
+    const byMethod = found(durations, route, () => new Map())
+    const byStatus = found(byMethod, method, () => new Map())
+    return found(byStatus, status, () => duration.labels({ route: text(route), method: text(method), status: text(status) }))
   }
   return subscribeAll({
     'tenantry:http.begin': () => inFlight.inc(),
     'tenantry:http.end': ({ route, method, status, seconds }) => {
       inFlight.dec()
-      durationOf(text(route), text(method), text(status)).observe(Number(seconds))
+      durationOf(route, method, status).observe(Number(seconds))
     },
     'tenantry:breaker': ({ dependency, state }) => breaker.set({ dependency: text(dependency) }, Number(state)),
     'tenantry:cache': ({ level, result }) => cache.inc({ level: text(level), result: text(result) }),
@@ -109,6 +109,45 @@ function count(registry: Registry, sources: MetricSources): () => void {
     'tenantry:relay': ({ shard, seconds }) => outbox.set({ shard: text(shard) }, Number(seconds)),
     'tenantry:projection': (lag) => projection.set({ projection: text(lag.projection), shard: text(lag.shard) }, Number(lag.events)),
     'tenantry:routing.fault': ({ document }) => routingFaults.inc({ document: text(document) }),
+  })
+}
+
+function found<Key, Value>(map: Map<Key, Value>, key: Key, make: () => Value): Value {
+  const known = map.get(key)
+  if (known !== undefined) return known
+  const made = make()
+  map.set(key, made)
+  return made
+}
+
+/** Counts the requests of the busiest tenants, by their names. */
+function countTenants(registry: Registry, most: number): () => void {
+  const busiest = new Busiest(most)
+  const registers = [registry]
+  new Counter({
+    name: 'tenantry_tenant_request_seconds_total',
+    help: 'Time that the requests of a tenant took; only of the busiest.',
+    labelNames: ['tenant'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [tenant, { seconds }] of busiest.list()) this.inc({ tenant }, seconds)
+    },
+  })
+  new Counter({
+    name: 'tenantry_tenant_requests_total',
+    help: 'Requests of a tenant; only of the busiest.',
+    labelNames: ['tenant', 'status'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [tenant, { requests }] of busiest.list()) for (const [status, count] of requests) this.inc({ tenant, status }, count)
+    },
+  })
+  return subscribeAll({
+    'tenantry:http.end': ({ tenant, status, seconds }) => {
+      if (typeof tenant === 'string') busiest.add(tenant, Number(status), Number(seconds))
+    },
   })
 }
 

@@ -12,6 +12,13 @@ const count = z.coerce.number('must be a number').int().min(1)
 const schema = z.object({
   TENANTRY_PORT: port.default(8080).describe('port of the API; 0: a free one, which the log tells'),
   TENANTRY_METRICS_PORT: port.default(9090).describe('port of /metrics'),
+  TENANTRY_METRICS_TENANTS: z.coerce
+    .number('must be a number')
+    .int()
+    .min(0)
+    .max(1_000)
+    .default(0)
+    .describe('so many tenants, the busiest, are named in the metrics; 0: none'),
   TENANTRY_BASE_DOMAIN: z
     .string()
     .regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, 'must be a domain in lower case')
@@ -69,6 +76,7 @@ export type RoutingSettings =
 export type Settings = {
   port: number
   metricsPort: number
+  metricsTenants: number
   baseDomain: string
   gatewayAddresses: readonly string[]
   routing: RoutingSettings
@@ -118,6 +126,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
   return {
     port: values.TENANTRY_PORT,
     metricsPort: values.TENANTRY_METRICS_PORT,
+    metricsTenants: values.TENANTRY_METRICS_TENANTS,
     baseDomain: values.TENANTRY_BASE_DOMAIN,
     gatewayAddresses: values.TENANTRY_GATEWAY_ADDRESSES ?? [],
     routing,

@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { findControlPlane, findNats, findPostgres, findRedis } from './binaries.ts'
 import { type Addresses, writeEnvironment } from './environment.ts'
@@ -118,10 +118,8 @@ async function openCluster(layout: Layout, controlPlane: ControlPlane): Promise<
 }
 
 async function applyDefinitions(layout: Layout, kubectl: Kubectl): Promise<void> {
-  const folder = join(layout.repository, 'crds')
-  const definitions = (await readdir(folder)).filter((name) => name.endsWith('.yaml')).map((name) => join(folder, name))
-  if (definitions.length === 0) throw new Error(`there is no manifest in ${folder}`)
-  await apply(kubectl, { files: [...definitions, join(layout.repository, 'config', 'kubernetes', 'rbac.yaml')] })
+  const files = ['crds', join('config', 'kubernetes', 'base', 'rbac.yaml')].map((path) => join(layout.repository, path))
+  await apply(kubectl, { files })
   await kubectl(['wait', '--for=condition=Established', '--timeout=30s', 'customresourcedefinitions', '--all'])
 }
 

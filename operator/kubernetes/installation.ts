@@ -3,8 +3,8 @@ import { isStatus } from './api-error.ts'
 import type { Client } from './client.ts'
 import { CONFIG_MAPS } from './object.ts'
 
-/** Says which installation the operator of its namespace is. */
-const INSTALLATION = 'tenantry-installation'
+/** The ConfigMap that says which installation the operator of its namespace is. */
+export const INSTALLATION = 'tenantry-installation'
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 

@@ -4,7 +4,8 @@ import { deadline } from '../loop/deadline.ts'
 import type { Logger } from '../loop/logger.ts'
 import { isStatus, isTerminating } from './api-error.ts'
 import type { Client } from './client.ts'
-import { LEASES, type Lease, type LeaseSpec } from './object.ts'
+import { isGoing } from './namespace.ts'
+import { IN_USE_FINALIZER, LEASES, type Lease, type LeaseSpec } from './object.ts'
 
 /** How to hold a Lease; the defaults are those of Kubernetes' own controllers. */
 export type LeaseOptions = {
@@ -19,6 +20,8 @@ export type LeaseOptions = {
   renewDeadlineMs?: number
   /** Between two looks or renewals (2 s). */
   retryMs?: number
+  /** Whether the Lease has to outlast all else in a namespace that is deleted: nobody could make it anew there. Undefined: not known yet. */
+  isNeeded?: () => boolean | undefined
   /** Ends the waiting for the Lease. A Lease that is held is given back by `release` alone. */
   signal: AbortSignal
   log: Logger
@@ -76,7 +79,7 @@ export async function holdLease(options: LeaseOptions): Promise<HeldLease> {
 type Candidate = { attempt: (signal: AbortSignal, mine?: Lease) => Promise<Attempt> }
 
 function candidate(
-  { client, namespace, name, identity, durationMs = 15_000, renewDeadlineMs = 10_000 }: LeaseOptions,
+  { client, namespace, name, identity, durationMs = 15_000, renewDeadlineMs = 10_000, isNeeded = () => undefined }: LeaseOptions,
   clock: Clock,
 ): Candidate {
   let observed: { record: string | undefined; at: number } | undefined
@@ -116,11 +119,20 @@ function candidate(
     return { held: false, holder: holderOf(now) }
   }
 
-  function put(before: Lease | undefined, signal: AbortSignal): Promise<Lease> {
+  async function put(before: Lease | undefined, signal: AbortSignal): Promise<Lease> {
     const spec = specFor(before)
     if (before === undefined) return client.create(LEASES, namespace, { metadata: { name }, spec }, { signal })
     const { resourceVersion } = before.metadata
-    return client.patch(LEASES, namespace, name, { metadata: { resourceVersion }, spec }, { signal })
+    const finalizers = await finalizersFor(before, signal)
+    const written = await client.patch(LEASES, namespace, name, { metadata: { resourceVersion, finalizers }, spec }, { signal })
+    return finalizers?.length === 0 && before.metadata.deletionTimestamp !== undefined ? put(undefined, signal) : written
+  }
+
+  /** Undefined: as they are. A Lease that somebody deletes by itself is let go, and made anew at once. */
+  async function finalizersFor({ metadata }: Lease, signal: AbortSignal): Promise<string[] | undefined> {
+    const needed = isNeeded()
+    if (metadata.deletionTimestamp === undefined) return needed === undefined ? undefined : needed ? [IN_USE_FINALIZER] : []
+    return needed === false || !(await isGoing(client, namespace, signal)) ? [] : undefined
   }
 
   return {

@@ -2,26 +2,40 @@ import { NAMESPACE_IN_USE } from '../../crds/tenant.ts'
 import { sleep } from '../loop/clock.ts'
 import type { Logger } from '../loop/logger.ts'
 import type { Client } from './client.ts'
-import { NAMESPACES } from './object.ts'
+import { IN_USE_FINALIZER, NAMESPACES, type Resource } from './object.ts'
 
-/** `isUsed`: whether anything is there that has to be seen out before the namespace may go. */
-export type NamespaceOptions = { client: Client; namespace: string; isUsed: () => boolean; signal: AbortSignal; log: Logger }
+/**
+ * `isUsed`: whether anything is there that has to be seen out before the namespace may go. `held`: what that cannot be done without, and
+ * nobody could make anew in a namespace that is deleted.
+ */
+export type NamespaceOptions = {
+  client: Client
+  namespace: string
+  isUsed: () => boolean
+  held: readonly (readonly [resource: Resource, name: string])[]
+  signal: AbortSignal
+  log: Logger
+}
+
+/** Call `note` whenever `isUsed` may have changed; it never throws. `isMarked` tells what was last written; undefined: nothing yet. */
+export type NamespaceMark = { note: () => void; isMarked: () => boolean | undefined }
 
 const RETRY_MS = 30_000
 
 /**
- * Labels the namespace while it is in use, so that the admission policy refuses to delete it whole: that would take the operator's rights
- * and its Secrets away before it has seen to the data, and could not be taken back. A label that somebody has set to something else stays.
- * Call what it gives whenever `isUsed` may have changed; it never throws.
+ * Marks the namespace while it is in use. A label has the admission policy refuse to delete it whole, which would take the operator's rights
+ * and its Secrets away before it has seen to the data, and could not be taken back; one that somebody has set to something else stays. For
+ * when it is deleted all the same, a finalizer keeps what is `held`, so that an operator that begins anew can end what was begun.
  */
-export function markNamespace({ client, namespace, isUsed, signal, log }: NamespaceOptions): () => void {
+export function markNamespace(options: NamespaceOptions): NamespaceMark {
+  const { namespace, isUsed, signal, log } = options
   let marked: boolean | undefined
   let working = false
 
   async function settle(): Promise<void> {
     for (let used = isUsed(); used !== marked && !signal.aborted; used = isUsed()) {
       try {
-        await write(client, namespace, used, signal)
+        await write(options, used)
         marked = used
       } catch (error) {
         if (!signal.aborted) log.warn({ namespace, err: error }, 'the namespace could not be marked as in use or not')
@@ -31,16 +45,38 @@ export function markNamespace({ client, namespace, isUsed, signal, log }: Namesp
     working = false
   }
 
-  return () => {
-    if (working || marked === isUsed()) return
-    working = true
-    void settle()
+  return {
+    note: () => {
+      if (working || marked === isUsed()) return
+      working = true
+      void settle()
+    },
+    isMarked: () => marked,
   }
 }
 
-async function write(client: Client, namespace: string, used: boolean, signal: AbortSignal): Promise<void> {
+/** Whether the namespace is being deleted, or is gone: nothing can be made there any more. */
+export async function isGoing(client: Client, namespace: string, signal: AbortSignal): Promise<boolean> {
+  const found = await client.get(NAMESPACES, namespace, namespace, { signal })
+  return found === undefined || found.metadata.deletionTimestamp !== undefined
+}
+
+async function write(options: NamespaceOptions, used: boolean): Promise<void> {
+  const { client, namespace, held, signal } = options
+  for (const [resource, name] of held) await hold(options, resource, name, used)
   const found = await client.get(NAMESPACES, namespace, namespace, { signal })
   const label = found?.metadata.labels?.[NAMESPACE_IN_USE]
   if (used ? label !== undefined : label !== 'true') return
   await client.patch(NAMESPACES, namespace, namespace, { metadata: { labels: { [NAMESPACE_IN_USE]: used ? 'true' : null } } }, { signal })
+}
+
+async function hold({ client, namespace, signal }: NamespaceOptions, resource: Resource, name: string, used: boolean): Promise<void> {
+  const { metadata } = (await client.get(resource, namespace, name, { signal })) ?? {}
+  const finalizers = metadata?.finalizers ?? []
+  // What is being deleted already can be held no more.
+  if (metadata === undefined || finalizers.includes(IN_USE_FINALIZER) === used || (used && metadata.deletionTimestamp !== undefined)) return
+  const others = finalizers.filter((one) => one !== IN_USE_FINALIZER)
+  const { uid, resourceVersion } = metadata
+  const change = { uid, resourceVersion, finalizers: used ? [...others, IN_USE_FINALIZER] : others }
+  await client.patch(resource, namespace, name, { metadata: change }, { signal })
 }

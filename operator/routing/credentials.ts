@@ -1,28 +1,40 @@
 import { CREDENTIALS_SECRET, type Credentials, parseCredentials } from '../../config/routing.ts'
-import { isStatus } from '../kubernetes/api-error.ts'
+import { isStatus, isTerminating } from '../kubernetes/api-error.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { SECRETS, type Secret } from '../kubernetes/object.ts'
 
-type Place = { client: Client; namespace: string; signal: AbortSignal }
+type Place = {
+  client: Client
+  namespace: string
+  /** The Secret, when it is not the one with the runtime's logins. */
+  secret?: string
+  signal: AbortSignal
+}
 
-/** The login under a key of the Secret with the runtime's logins; undefined when it is missing or cannot be read. */
+/** The login under a key of a Secret with logins; undefined when it is missing or cannot be read. */
 export function loginIn(secret: Secret | undefined, key: string): Credentials | undefined {
   const parsed = parseCredentials(Buffer.from(secret?.data?.[key] ?? '', 'base64').toString('utf8'))
   return parsed.ok ? parsed.value : undefined
 }
 
-/** Makes the Secret where it is missing: the runtime watches it by name, so that it stands before the first Shard does. */
-export async function createLogins({ client, namespace, signal }: Place): Promise<void> {
+/**
+ * Makes the Secret where it is missing: the runtime watches its own by name, so that it stands before the first Shard does. Where the
+ * namespace is going nobody needs one that is not there.
+ */
+export async function createLogins({ client, namespace, secret: name = CREDENTIALS_SECRET, signal }: Place): Promise<void> {
   try {
-    await client.create(SECRETS, namespace, { metadata: { name: CREDENTIALS_SECRET }, type: 'Opaque' }, { signal })
+    await client.create(SECRETS, namespace, { metadata: { name }, type: 'Opaque' }, { signal })
   } catch (error) {
-    if (!isStatus(error, 409)) throw error
+    if (!isStatus(error, 409) && !isTerminating(error)) throw error
   }
 }
 
 /** Reads one login from the API server. */
-export async function readLogin({ client, namespace, signal }: Place, key: string): Promise<Credentials | undefined> {
-  return loginIn(await client.get(SECRETS, namespace, CREDENTIALS_SECRET, { signal }), key)
+export async function readLogin(
+  { client, namespace, secret = CREDENTIALS_SECRET, signal }: Place,
+  key: string,
+): Promise<Credentials | undefined> {
+  return loginIn(await client.get(SECRETS, namespace, secret, { signal }), key)
 }
 
 /** Other Shards and Tenants write the same Secret: so often it is read again before the pass gives up. */
@@ -51,14 +63,18 @@ export async function replaceLogin(
 }
 
 /** Sets one login, or with `undefined` takes it out; the others, which belong to other Shards and Tenants, stay. */
-export async function writeLogin({ client, namespace, signal }: Place, key: string, login: Credentials | undefined): Promise<void> {
+export async function writeLogin(
+  { client, namespace, secret: name = CREDENTIALS_SECRET, signal }: Place,
+  key: string,
+  login: Credentials | undefined,
+): Promise<void> {
   const value = login === undefined ? null : Buffer.from(JSON.stringify(login)).toString('base64')
   try {
-    await client.patch(SECRETS, namespace, CREDENTIALS_SECRET, { data: { [key]: value } }, { signal })
+    await client.patch(SECRETS, namespace, name, { data: { [key]: value } }, { signal })
   } catch (error) {
     if (!isStatus(error, 404)) throw error
     if (value === null) return
     const data = { [key]: value }
-    await client.create(SECRETS, namespace, { metadata: { name: CREDENTIALS_SECRET }, type: 'Opaque', data }, { signal })
+    await client.create(SECRETS, namespace, { metadata: { name }, type: 'Opaque', data }, { signal })
   }
 }

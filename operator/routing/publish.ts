@@ -72,7 +72,7 @@ export class RoutingPublisher {
       this.#home(route.uid, createdAt).routes.set(route.uid, route)
       this.#uids.set(route.id, route.uid)
     }
-    await Promise.all([...this.#documents.values()].map((document) => this.#changed(document)))
+    await Promise.all([...this.#documents.values()].map((document) => unlessTerminating(this.#changed(document))))
     this.#rest = REST_MS
   }
 
@@ -222,9 +222,9 @@ function contentOf({ routes, shards }: Document): RoutingDocument {
 }
 
 // A document that went with its namespace, and cannot be made again, names nobody any more.
-async function unlessTerminating(removal: Promise<void>): Promise<void> {
+async function unlessTerminating(change: Promise<void>): Promise<void> {
   try {
-    await removal
+    await change
   } catch (error) {
     if (!isTerminating(error)) throw error
   }

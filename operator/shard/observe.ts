@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { CREDENTIALS_SECRET, type Credentials } from '../../config/routing.ts'
-import type { ShardSpec, ShardStatus } from '../../crds/shard.ts'
+import type { ShardReason, ShardSpec, ShardStatus } from '../../crds/shard.ts'
 import type { Isolation } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
 import type { Client } from '../kubernetes/client.ts'
@@ -10,6 +10,7 @@ import { type Access, openDatabase, tryLogin } from '../postgres/connect.ts'
 import { sqlState } from '../postgres/failure.ts'
 import { type ShardNames, shardNames } from '../postgres/names.ts'
 import { loginIn } from '../routing/credentials.ts'
+import { keptAccess } from './admin-login.ts'
 
 /** A Shard as the API server has it. */
 export type Shard = KubeObject<ShardSpec, ShardStatus>
@@ -17,6 +18,8 @@ export type Shard = KubeObject<ShardSpec, ShardStatus>
 /** What a pass has found. */
 export type ShardWorld = {
   access: Access
+  /** Of a Shard that is to be deleted: a Secret of people's is gone, and `access` is what was kept of it. */
+  secretGone?: { reason: ShardReason; message: string } | undefined
   names: ShardNames
   /** The Shard's mark on its database, and the form it had before it named the installation. */
   mark: string
@@ -38,7 +41,7 @@ const NO_PRIVILEGE = '42501'
 
 /** Looks at the Secrets, the server and its database. Throws an OperatorError when one of them cannot be looked at. */
 export async function observeShard({ client, installation }: ShardSources, shard: Shard, signal: AbortSignal): Promise<ShardWorld> {
-  const access = await readAccess(client, shard, signal)
+  const { access, secretGone } = await accessOf(client, shard, signal)
   const secret = await client.get(SECRETS, shard.metadata.namespace, CREDENTIALS_SECRET, { signal })
   const credentials = loginIn(secret, shard.metadata.name)
   const names = shardNames(access.database, credentials?.username)
@@ -51,7 +54,7 @@ export async function observeShard({ client, installation }: ShardSources, shard
   const loginWorks = found.database?.roles.includes(names.login) === true && (await works(access, credentials))
   const formerMark = markOf(shard)
   const mark = `${formerMark} of installation ${installation}`
-  return { access, names, mark, formerMark, ...found, credentials, loginWorks, isolations: shard.spec.isolations }
+  return { access, secretGone, names, mark, formerMark, ...found, credentials, loginWorks, isolations: shard.spec.isolations }
 }
 
 function markOf({ metadata }: Shard): string {
@@ -88,6 +91,24 @@ async function works(access: Access, credentials: Credentials | undefined): Prom
   }
 }
 
+/** With a namespace its Secrets go first: those who are to leave are seen out with what was kept. */
+async function accessOf(client: Client, shard: Shard, signal: AbortSignal): Promise<Pick<ShardWorld, 'access' | 'secretGone'>> {
+  try {
+    return { access: await readAccess(client, shard, signal) }
+  } catch (error) {
+    const secretGone = shard.metadata.deletionTimestamp === undefined ? undefined : goneSecret(error)
+    const access = secretGone && (await keptAccess(client, shard, signal))
+    if (access === undefined) throw error
+    return { access, secretGone }
+  }
+}
+
+function goneSecret(error: unknown): ShardWorld['secretGone'] {
+  if (!(error instanceof OperatorError)) return undefined
+  const { reason, message } = error
+  return reason === 'AdminSecretMissing' || reason === 'CaSecretMissing' ? { reason, message } : undefined
+}
+
 async function readAccess(client: Client, { metadata, spec }: Shard, signal: AbortSignal): Promise<Access> {
   const { host, port, database } = spec.endpoint
   const name = spec.adminSecretRef.name
@@ -121,4 +142,11 @@ function isCertificate(pem: string): boolean {
   } catch {
     return false
   }
+}
+
+/** All of a Shard that a pass of its own or of a Tenant looks at. */
+export function shardMark(shard: Shard | undefined): string {
+  if (shard === undefined) return 'gone'
+  const { uid, generation, labels, deletionTimestamp } = shard.metadata
+  return JSON.stringify([uid, generation, labels, deletionTimestamp, shard.status?.conditions])
 }

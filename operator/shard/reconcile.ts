@@ -13,6 +13,7 @@ import { latestOf } from '../postgres/migrations.ts'
 import { prepareSpare } from '../postgres/statements.ts'
 import { warnOfVersion } from '../postgres/vulnerabilities.ts'
 import type { RoutingPublisher } from '../routing/publish.ts'
+import { forgetAdminLogin, keepAdminLogin } from './admin-login.ts'
 import { applyShard } from './apply.ts'
 import { divide, type Sharers, shortage } from './budget.ts'
 import { observeShard, type Shard, type ShardWorld } from './observe.ts'
@@ -43,7 +44,6 @@ const MIGRATE_AGAIN_MS = 5_000
 const SETTLE_AGAIN_MS = 1_000
 const AT_ONCE: Result = { kind: 'requeue', afterMs: 0 }
 const DONE: Result = { kind: 'done' }
-const SECRET_GONE: ReadonlySet<string> = new Set(['AdminSecretMissing', 'CaSecretMissing'])
 
 /**
  * One pass: looks at the server, sets up what is missing, says how it stands; one that is to be deleted goes when no Tenant lives there. A
@@ -71,12 +71,18 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
     seen.serverVersion = world.server.versionText
     const plan = planShard(world, latestOf(context.migrations))
     if (plan.kind === 'refuse') throw new OperatorError(plan.reason, plan.message)
+    if (world.secretGone !== undefined) {
+      // Nothing is made any more: only those who live there are still reached, until they have left.
+      await context.connections.up(name, world.access)
+      return { kind: 'failed', ...world.secretGone, ...seen }
+    }
     const behind = await applyShard(context, shard, world, plan.steps, signal)
     await tellRepair(context, shard, plan.steps)
     if (plan.again) return { kind: 'again' }
     seen.connections = divide(shard.spec.capacity.connections, context.sharers, world.database?.used ?? 0)
     const tooSmall = shortage(seen.connections, context.sharers)
     const settles = await publish(context, name, world, seen.connections)
+    await keepAdminLogin(context.client, shard, world.access, signal)
     await context.connections.up(name, world.access)
     const rotateMs = await rotateCredentials(context, shard, world, signal)
     if (tooSmall !== undefined) return { kind: 'failed', reason: 'ConnectionBudgetTooSmall', message: tooSmall, ...seen }
@@ -86,8 +92,7 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
   } catch (error) {
     if (!(error instanceof OperatorError) || !isShardReason(error.reason)) throw error
     context.log.warn({ shard: name, reason: error.reason, err: error }, 'a Shard is not Ready')
-    // With a namespace its Secrets go first: the pool that is open still serves those who are to leave.
-    if (shard.metadata.deletionTimestamp === undefined || !SECRET_GONE.has(error.reason)) context.connections.down(name, error)
+    context.connections.down(name, error)
     return { kind: 'failed', reason: error.reason, message: error.message, ...seen }
   }
 }
@@ -155,6 +160,7 @@ async function letGo(context: ShardContext, shard: Shard, signal: AbortSignal): 
   if (!finalizers.includes(SHARD_FINALIZER)) return DONE
   await context.routing.removeShard(name)
   await releaseShard(context, shard, signal)
+  await forgetAdminLogin(context.client, context.namespace, name, signal)
   await context.connections.forget(name)
   await setFinalizers(
     context.client,

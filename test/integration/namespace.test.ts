@@ -14,6 +14,9 @@ let operator: RunningOperator
 beforeAll(installCrds)
 afterEach(() => operator?.stop())
 
+/** Under one identity, as a pod that is started again in its place: the Lease is its own. */
+const start = (namespace: string) => startOperator(namespace, { TENANTRY_IDENTITY: 'namespace' })
+
 type Made = { namespace: string; database: string; uids: Map<string, string> }
 
 /** A namespace of its own with a Shard, and of each isolation one Tenant whose data is kept and one whose data is removed. */
@@ -27,7 +30,7 @@ async function populate(): Promise<Made> {
     ),
   )
   await applyAll(namespace, [shardManifest('shard-a', shardSpec(database)), ...tenants])
-  operator = await startOperator(namespace)
+  operator = await start(namespace)
   await kubectl(['wait', '-n', namespace, '--for=condition=Ready', 'tenant', '--all', '--timeout=60s'])
   const { items } = JSON.parse(await kubectl(['get', 'tenants', '-n', namespace, '-o', 'json']))
   const uids = items.map(({ metadata }: { metadata: { name: string; uid: string } }) => [metadata.name, metadata.uid])
@@ -58,7 +61,23 @@ async function standing({ database, uids }: Made): Promise<string[]> {
   }
 }
 
+/** Deletes the namespace although it is in use, and does not wait for its end. */
+async function deleteInUse(namespace: string): Promise<void> {
+  await kubectl(['label', 'namespace', namespace, 'tenantry.dev/in-use=ignored', '--overwrite'])
+  await kubectl(['delete', 'namespace', namespace, '--wait=false'])
+}
+
+/** Resolves when Kubernetes has taken what it can out of the namespace, the Secrets of people with it. */
+const emptied = (namespace: string) =>
+  vi.waitFor(async () => expect(await secretsIn(namespace)).toEqual(['tenantry-admin-logins']), PATIENCE)
+
+const secretsIn = async (namespace: string) =>
+  (await kubectl(['get', 'secrets', '-n', namespace, '-o', 'jsonpath={.items[*].metadata.name}'])).split(' ').filter((name) => name !== '')
+
 const KEPT = ISOLATIONS.map((isolation) => `${isolation}-retain kept`).sort()
+const change = (namespace: string, object: string, spec: object) =>
+  kubectl(['patch', object, '-n', namespace, '--type=merge', '-p', JSON.stringify({ spec })])
+const protect = (namespace: string, deletionProtection: boolean) => change(namespace, 'tenant/schema-delete', { deletionProtection })
 const inUse = async (namespace: string) =>
   JSON.parse(await kubectl(['get', 'namespace', namespace, '-o', 'json'])).metadata.labels['tenantry.dev/in-use']
 
@@ -87,9 +106,9 @@ describe('OP-17: a namespace', () => {
     async () => {
       const made = await populate()
       const { namespace } = made
-      await kubectl(['label', 'namespace', namespace, 'tenantry.dev/in-use=ignored', '--overwrite'])
       const since = performance.now()
-      await kubectl(['delete', 'namespace', namespace, '--timeout=60s'])
+      await deleteInUse(namespace)
+      await kubectl(['wait', '--for=delete', `namespace/${namespace}`, '--timeout=60s'])
       printFigure(`OP-17: a namespace with 6 Tenants is gone after ${((performance.now() - since) / 1000).toFixed(1)} s`)
       expect(await standing(made)).toEqual(KEPT)
     },
@@ -100,19 +119,53 @@ describe('OP-17: a namespace', () => {
     async () => {
       const made = await populate()
       const { namespace } = made
-      const protect = (on: boolean) => {
-        const change = JSON.stringify({ spec: { deletionProtection: on } })
-        return kubectl(['patch', 'tenant', 'schema-delete', '-n', namespace, '--type=merge', '-p', change])
-      }
-      await protect(true)
-      await kubectl(['label', 'namespace', namespace, 'tenantry.dev/in-use=ignored', '--overwrite'])
-      await kubectl(['delete', 'namespace', namespace, '--wait=false'])
+      await protect(namespace, true)
+      await deleteInUse(namespace)
       await vi.waitFor(async () => expect(await contentFailure(namespace)).toMatch(/schema-delete.*deletionProtection/), PATIENCE)
       expect(await standing(made)).toContain('schema-delete')
       const since = performance.now()
-      await protect(false)
+      await protect(namespace, false)
       await kubectl(['wait', '--for=delete', `namespace/${namespace}`, '--timeout=60s'])
       printFigure(`OP-17: a namespace is gone ${((performance.now() - since) / 1000).toFixed(1)} s after its last Tenant lost protection`)
+      expect(await standing(made)).toEqual(KEPT)
+    },
+  )
+
+  test.skipIf(!inject('kubernetes').garbageCollection)(
+    'that is deleted while the operator is away ends once one has begun again, and the data is kept or removed as each Tenant says',
+    async () => {
+      const made = await populate()
+      const { namespace } = made
+      await operator.kill()
+      await deleteInUse(namespace)
+      await emptied(namespace)
+      const since = performance.now()
+      operator = await start(namespace)
+      await kubectl(['wait', '--for=delete', `namespace/${namespace}`, '--timeout=60s'])
+      printFigure(
+        `OP-17: a namespace is gone ${((performance.now() - since) / 1000).toFixed(1)} s after the start of an operator that came late`,
+      )
+      expect(await standing(made)).toEqual(KEPT)
+    },
+  )
+
+  test.skipIf(!inject('kubernetes').garbageCollection)(
+    'that is being deleted is seen out by an operator that takes over, also when the server was away meanwhile',
+    async () => {
+      const made = await populate()
+      const { namespace } = made
+      await protect(namespace, true)
+      await deleteInUse(namespace)
+      await vi.waitFor(async () => expect(await contentFailure(namespace)).toMatch(/schema-delete/), PATIENCE)
+      await operator.kill()
+      await change(namespace, 'shard/shard-a', { endpoint: { port: 1 } })
+      operator = await startOperator(namespace)
+      await protect(namespace, false)
+      const reasons = () => kubectl(['get', 'shard/shard-a', '-n', namespace, '-o', 'jsonpath={.status.conditions[*].reason}'])
+      await vi.waitFor(async () => expect(await reasons()).toContain('Unreachable'), PATIENCE)
+      expect(await standing(made)).toContain('schema-delete')
+      await change(namespace, 'shard/shard-a', { endpoint: { port: inject('postgres').port } })
+      await kubectl(['wait', '--for=delete', `namespace/${namespace}`, '--timeout=60s'])
       expect(await standing(made)).toEqual(KEPT)
     },
   )
