@@ -24,7 +24,7 @@ export type TenantSpec = {
   subscriptionEndsAt?: string
   limits?: { requestsPerSecond?: number; burst?: number; concurrency?: number; connections?: number; tasks?: number; users?: number }
   /** And whatever else its owner wrote. */
-  settings?: { allowedOrigins?: string[]; auditRetentionDays?: number; taskRetentionDays?: number }
+  settings?: { allowedOrigins?: string[]; auditRetentionDays?: number; eventRetentionDays?: number; taskRetentionDays?: number }
   adopt?: string
   credentials?: { rotateAfter?: string }
   deletionPolicy: DeletionPolicy

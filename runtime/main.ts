@@ -28,6 +28,7 @@ import { Projector } from './projections/projector.ts'
 import { createQueryBus } from './queries/bus.ts'
 import { createRead } from './queries/read.ts'
 import { createStreamBus } from './queries/stream.ts'
+import { eventRetention } from './retention/events.ts'
 import { sweepTenants } from './retention/sweep.ts'
 import { clusterSource } from './routing/cluster.ts'
 import { folderSource } from './routing/folder.ts'
@@ -38,6 +39,7 @@ import { createSession, type Session, type Tenant } from './shards/session.ts'
 
 const DATA: readonly Feature[] = [tasks, users, tenant, audit]
 const FEATURES: readonly Feature[] = [...DATA, exportOf(DATA)]
+const PROJECTIONS = FEATURES.flatMap((feature) => feature.projections)
 
 const STREAM = { stream: 'TENANTRY', prefix: 'tenantry' }
 
@@ -163,7 +165,7 @@ function openEvents({ natsUrl }: Settings, { routing, session, cache, log }: Par
     apart: () => tenantsApart(routing),
     log,
   }
-  const projector = new Projector({ ...shared, projections: FEATURES.flatMap((feature) => feature.projections) })
+  const projector = new Projector({ ...shared, projections: PROJECTIONS })
   held.defer(() => projector.stop())
   const relay = new Relay({ ...shared, prefix: STREAM.prefix })
   held.defer(() => relay.stop())
@@ -183,7 +185,7 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
       wake(uid)
     },
   })
-  const retentions = FEATURES.flatMap((feature) => feature.retentions ?? [])
+  const retentions = [...FEATURES.flatMap((feature) => feature.retentions ?? []), eventRetention(PROJECTIONS)]
   held.defer(sweepTenants({ session, commands, retentions, tenants: () => tenantsOf(routing), log }))
   const notes = createAudit(session)
   const queries = createQueryBus(

@@ -19,11 +19,11 @@ SELECT u.tasks::float8 AS tasks, u.users::float8 AS users, round(${BYTES[isolati
 FROM (SELECT h.position, ${counted('tasks')}, ${counted('users')} FROM tenantry.head h WHERE h.tenant = ${text(uid)}) u;`
 }
 
-// Files have a size that is looked up. Rows among those of others have none: the average of a few is taken for all, which the head,
-// whose position is the number of events, has counted already.
+// Files have a size that is looked up. Rows among those of others have none: the average of a few is taken for all, which the head has
+// counted already. Its position is the number of events; the first ones may have been removed.
 const BYTES: Record<Isolation, (uid: string, schema: string) => string> = {
   row: (uid, schema) => `u.tasks * ${averageRow(schema, 'tasks', uid, 'id')} + u.users * ${averageRow(schema, 'users', uid, 'id')}
-  + ${averageRow(schema, 'events', uid, 'position')} * u.position`,
+  + ${averageRow(schema, 'events', uid, 'position')} * (u.position - coalesce((SELECT min(e.position) - 1 FROM ${name(schema)}.events e WHERE e.tenant_id = ${text(uid)}), u.position))`,
   schema: (_, schema) => `(SELECT coalesce(sum(pg_catalog.pg_total_relation_size(c.oid)), 0) FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ${text(schema)} AND c.relkind IN ('r', 'm'))`,
   database: () => 'pg_catalog.pg_database_size(pg_catalog.current_database())',

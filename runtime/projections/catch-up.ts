@@ -2,13 +2,14 @@ import { eventsAfter, toStoredEvent } from '../events/store.ts'
 import type { AtEnd, Run, Session, Tenant } from '../shards/session.ts'
 import { advanceCheckpoint, lockCheckpoint } from './checkpoint.ts'
 import type { Projection, StoredEvent } from './projection.ts'
+import { holdSnapshot, restoreSnapshot } from './snapshot.ts'
 
 const PAGE = 500
 
 /**
  * Brings a projection of one tenant up to `target` (infinite: all there is), in transactions that each move read model and checkpoint together, and
  * gives the position it stands at. `arrived` saves reading what follows the checkpoint without a gap; whatever is missing,
- * doubled or out of order in it is made good from the event table.
+ * doubled or out of order in it is made good from the event table, and what is no longer there from the projection's snapshot.
  */
 export async function catchUp(
   session: Session,
@@ -40,11 +41,30 @@ async function advance(
   if (checkpoint >= target) return { position: checkpoint, hasMore: false }
   const next = following(arrived, checkpoint)
   const events = next.at(-1)?.position === target ? next : await readAfter(run, uid, checkpoint)
-  const last = events.at(-1)
+  const [first] = events
+  if (first?.position !== checkpoint + 1) return skip([run, atEnd], projection, uid, checkpoint, first)
+  const position = checkpoint + events.length
+  atEnd(...projection.apply(uid, events, ''), advanceCheckpoint(uid, projection.name, position))
+  return { position, hasMore: true }
+}
+
+/** The event behind the checkpoint is not there: it was removed, and the snapshot stands for it, or there is none yet. */
+async function skip(
+  [run, atEnd]: [Run, AtEnd],
+  projection: Projection,
+  uid: string,
+  checkpoint: number,
+  first: StoredEvent | undefined,
+): Promise<Progress> {
+  const snapshot = await holdSnapshot(run, uid, projection.name)
+  if (snapshot > checkpoint) {
+    atEnd(...restoreSnapshot(uid, projection), advanceCheckpoint(uid, projection.name, snapshot))
+    return { position: snapshot, hasMore: true }
+  }
+  if (first !== undefined)
+    throw new Error(`the events from ${checkpoint + 1} to ${first.position - 1} are gone, and no snapshot stands for them`)
   // The table knows nothing beyond: the message was not about an event of this history.
-  if (last === undefined) return { position: checkpoint, hasMore: false }
-  atEnd(...projection.apply(uid, events), advanceCheckpoint(uid, projection.name, last.position))
-  return { position: last.position, hasMore: true }
+  return { position: checkpoint, hasMore: false }
 }
 
 /** What comes right behind the checkpoint, each event once, up to the first gap. */

@@ -13,9 +13,14 @@ export type StoredEvent = {
   time: string
 }
 
+/** Of a read model there may be two: the one that is asked, and its snapshot, in tables whose names have that ending. */
+export type Copy = '' | '_snapshot'
+
 /** A read model made of events: pure, from events to the statements that bring the model from one position to the next. */
 export type Projection = {
   name: string
-  /** The events in order, without a gap; the statements run in the checkpoint's transaction. */
-  apply: (tenantUid: string, events: readonly StoredEvent[]) => Statement[]
+  /** The tables it is made of; each has a twin for the snapshot, with the same columns. */
+  tables: readonly string[]
+  /** The events in order, without a gap; the statements run in the transaction that moves the model's position. */
+  apply: (tenantUid: string, events: readonly StoredEvent[], copy: Copy) => Statement[]
 }

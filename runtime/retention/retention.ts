@@ -1,11 +1,12 @@
 import { z } from 'zod'
+import type { AtEnd, Run } from '../shards/session.ts'
 import type { Statement } from '../shards/statement.ts'
 
 /** Something that a tenant's settings may keep for some days only. */
 export type Retention = {
   /** The key in the settings that gives the days; where it is not set, everything is kept. */
   setting: string
-} & (ByCommand | ByStatement)
+} & (ByCommand | ByStatement | ByTransaction)
 
 /** For what has events, which others follow. */
 type ByCommand = {
@@ -19,6 +20,12 @@ type ByCommand = {
 type ByStatement = {
   /** Removes what is older than so many days, the oldest first, at most so many; a row for each. */
   remove: (tenantUid: string, days: number, limit: number) => Statement
+}
+
+/** For what something else is kept of. */
+type ByTransaction = {
+  /** Removes what is older than so many days in a transaction, the oldest first, at most so many; gives how many. */
+  removeIn: (transaction: [Run, AtEnd], tenantUid: string, days: number, limit: number) => Promise<number>
 }
 
 const days = z.int().min(1).max(36_500)

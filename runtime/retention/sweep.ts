@@ -10,7 +10,7 @@ import { isSuspended } from '../tenancy/identify.ts'
 import { claimSweep, type Retention, retentionsOf } from './retention.ts'
 
 export type SweepOptions = {
-  session: Pick<Session, 'bundle' | 'read'>
+  session: Pick<Session, 'bundle' | 'read' | 'transaction'>
   commands: CommandBus
   retentions: readonly Retention[]
   tenants: () => Iterable<Tenant>
@@ -21,19 +21,21 @@ export type SweepOptions = {
   sweepEvery?: number
 }
 
-type RemoveStatement = Extract<Retention, { remove: unknown }>['remove']
 type RemoveCommand = Extract<Retention, { command: unknown }>
 
 /** So many rows that nobody follows go in one statement. */
 const LINES = 1_000
+
+/** So many go in one transaction that keeps something of them. */
+const FOLDED = 500
 
 /** So many go at once, and share a commit: other commands of the tenant get in between. */
 const BATCH = 64
 
 /**
  * Removes what tenants' settings no longer keep: what has events by the commands that everybody uses, so that read models and caches follow,
- * and the audit log says it was `retention`; the rest by statements. Any number of replicas may do so; each tenant is swept by one at a time, tenants without such a setting
- * by none. Gives what ends it.
+ * and the audit log says it was `retention`; the rest by statements and transactions of its own. Any number of replicas may do so; each tenant
+ * is swept by one at a time, tenants without such a setting by none. Gives what ends it.
  */
 export function sweepTenants({ session, commands, retentions, tenants, log, lookEvery = 60_000, sweepEvery = 3_600 }: SweepOptions) {
   const stopped = new AbortController()
@@ -52,16 +54,26 @@ export function sweepTenants({ session, commands, retentions, tenants, log, look
     }
   }
 
-  async function removeAll(tenant: Tenant, retention: Retention, days: number): Promise<number> {
-    return 'remove' in retention ? removeByStatement(tenant, retention.remove, days) : removeByCommand(tenant, retention, days)
+  function removeAll(tenant: Tenant, retention: Retention, days: number): Promise<number> {
+    const { uid } = tenant
+    if ('command' in retention) return removeByCommand(tenant, retention, days)
+    if ('removeIn' in retention) {
+      return repeat(FOLDED, () => session.transaction(tenant, (...transaction) => retention.removeIn(transaction, uid, days, FOLDED)))
+    }
+    return repeat(LINES, async () => {
+      const [rows = []] = await session.bundle(tenant, [retention.remove(uid, days, LINES)], signal)
+      return rows.length
+    })
   }
 
-  async function removeByStatement({ uid, route }: Tenant, remove: RemoveStatement, days: number): Promise<number> {
+  /** Until there are fewer than may go at once. */
+  async function repeat(most: number, remove: () => Promise<number>): Promise<number> {
     let removed = 0
     for (;;) {
-      const [rows = []] = await session.bundle({ uid, route }, [remove(uid, days, LINES)], signal)
-      removed += rows.length
-      if (rows.length < LINES) return removed
+      signal.throwIfAborted()
+      const count = await remove()
+      removed += count
+      if (count < most) return removed
     }
   }
 

@@ -103,18 +103,12 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
     tenant({ settings: { allowedOrigins: [origin] } }),
     /must be origins as browsers send them/,
   ]),
-  [
-    'taskRetentionDays',
-    tenant({ settings: { taskRetentionDays: 1 } }),
-    tenant({ settings: { taskRetentionDays: 0 } }),
+  ...['taskRetentionDays', 'auditRetentionDays', 'eventRetentionDays'].map((days): [string, object, object, RegExp] => [
+    days,
+    tenant({ settings: { [days]: 1 } }),
+    tenant({ settings: { [days]: 0 } }),
     /should be greater than or equal to 1/,
-  ],
-  [
-    'auditRetentionDays',
-    tenant({ settings: { auditRetentionDays: 1 } }),
-    tenant({ settings: { auditRetentionDays: 0 } }),
-    /should be greater than or equal to 1/,
-  ],
+  ]),
   ['settings', tenant({ settings: { theme: { dark: true } } }), tenant({ settings: 'dark' }), /must be of type object/],
   [
     'settings, not too many',

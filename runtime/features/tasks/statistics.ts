@@ -1,4 +1,4 @@
-import type { Projection, StoredEvent } from '../../projections/projection.ts'
+import type { Copy, Projection, StoredEvent } from '../../projections/projection.ts'
 import type { Statement } from '../../shards/statement.ts'
 import { PRIORITIES, STATUSES } from './task.ts'
 
@@ -7,9 +7,10 @@ const NAME = 'task-statistics'
 /** Counts tasks by what the events say they were and are. */
 export const taskStatisticsProjection: Projection = {
   name: NAME,
-  apply: (tenantUid, events) => {
+  tables: ['task_counts', 'task_due'],
+  apply: (tenantUid, events, copy) => {
     const changes = JSON.stringify(events.flatMap(countings))
-    return changes === '[]' ? [] : [countKinds(tenantUid, changes), countDue(tenantUid, changes), dropEmpty(tenantUid, changes)]
+    return changes === '[]' ? [] : [countKinds, countDue, dropEmpty].map((count) => count(tenantUid, changes, copy))
   },
 }
 
@@ -42,11 +43,11 @@ function countings({ data }: StoredEvent): object[] {
   return [...(before ? [{ ...Object(before), by: -1 }] : []), ...(after ? [{ ...Object(after), by: 1 }] : [])]
 }
 
-function countKinds(tenantUid: string, changes: string): Statement {
+function countKinds(tenantUid: string, changes: string, copy: Copy): Statement {
   return {
-    name: 'task.count-kinds',
+    name: `task.count-kinds${copy}`,
     text: (schema) => `
-      INSERT INTO ${schema}task_counts AS known (tenant_id, status, priority, tasks)
+      INSERT INTO ${schema}task_counts${copy} AS known (tenant_id, status, priority, tasks)
       SELECT $1, status, priority, sum(by)
       FROM jsonb_to_recordset($2::jsonb) AS c (status text, priority text, by int)
       GROUP BY status, priority
@@ -56,11 +57,11 @@ function countKinds(tenantUid: string, changes: string): Statement {
 }
 
 // Only open tasks can be overdue.
-function countDue(tenantUid: string, changes: string): Statement {
+function countDue(tenantUid: string, changes: string, copy: Copy): Statement {
   return {
-    name: 'task.count-due',
+    name: `task.count-due${copy}`,
     text: (schema) => `
-      INSERT INTO ${schema}task_due AS known (tenant_id, due_date, tasks)
+      INSERT INTO ${schema}task_due${copy} AS known (tenant_id, due_date, tasks)
       SELECT $1, "dueDate", sum(by)
       FROM jsonb_to_recordset($2::jsonb) AS c (status text, "dueDate" timestamptz, by int)
       WHERE status <> 'completed' AND "dueDate" IS NOT NULL
@@ -70,11 +71,11 @@ function countDue(tenantUid: string, changes: string): Statement {
   }
 }
 
-function dropEmpty(tenantUid: string, changes: string): Statement {
+function dropEmpty(tenantUid: string, changes: string, copy: Copy): Statement {
   return {
-    name: 'task.drop-empty',
+    name: `task.drop-empty${copy}`,
     text: (schema) => `
-      DELETE FROM ${schema}task_due
+      DELETE FROM ${schema}task_due${copy}
       WHERE tenant_id = $1 AND tasks = 0
         AND due_date = ANY (ARRAY(SELECT "dueDate" FROM jsonb_to_recordset($2::jsonb) AS c ("dueDate" timestamptz)))`,
     values: [tenantUid, changes],
