@@ -34,7 +34,7 @@ import { routeInStatus } from './tenant/route.ts'
 import { sampleTenant } from './tenant/usage.ts'
 
 const LEASE = 'tenantry-operator'
-/** What stays in the namespace as long as a Tenant or Shard does, beside the Lease. */
+/** What stays in the namespace as long as a Tenant or Shard does. */
 const HELD = [[CONFIG_MAPS, INSTALLATION] as const, [SECRETS, ADMIN_LOGINS] as const]
 /** A watch that has been silent for longer makes the replica unready. */
 const STALE_MS = 60_000
@@ -45,7 +45,7 @@ const COUNT_MS = 5_000
 const END_MS = 20_000
 
 /** What a running operator shows of itself. */
-type Work = Sources & { stuck: () => string[]; isUsed: () => boolean | undefined; done: Promise<unknown> }
+type Work = Sources & { stuck: () => string[]; done: Promise<unknown> }
 
 new Command('operator')
   .description('Makes Tenants and Shards of one namespace so, in Postgres and in the routing config.')
@@ -92,7 +92,7 @@ async function run(settings: Settings, log: ProcessLog): Promise<number> {
     namespace: settings.namespace,
     name: LEASE,
     identity: settings.identity,
-    isNeeded: () => work?.isUsed(),
+    standIn: { resource: CONFIG_MAPS, name: INSTALLATION },
     signal: stopping,
     log,
   }).catch(() => undefined)
@@ -168,8 +168,8 @@ async function startWork(
   }
 
   const isUsed = () => tenants.list().length + shards.list().length > 0
-  const use = markNamespace({ client, namespace, isUsed, held: HELD, signal, log })
-  const noteUse = () => started && use.note()
+  const mark = markNamespace({ client, namespace, isUsed, held: HELD, signal, log })
+  const noteUse = () => started && mark()
   const shardMarks = new Map<string, string>()
 
   // The count of tenants is our own and changes with each of them: what waits for a Shard is not woken by it.
@@ -277,7 +277,6 @@ async function startWork(
       [...shardPasses.stuck(), ...tenantPasses.stuck(), ...samples.stuck()].map(
         ({ key, ms }) => `the pass of ${key} has not ended for ${Math.round(ms / 1000)} s`,
       ),
-    isUsed: use.isMarked,
     done: Promise.all([shardPasses.done, tenantPasses.done, samples.done]),
   }
 }

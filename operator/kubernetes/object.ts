@@ -1,9 +1,6 @@
 import type { ShardSpec, ShardStatus } from '../../crds/shard.ts'
 import type { TenantSpec, TenantStatus } from '../../crds/tenant.ts'
 
-/** On what the operator of a namespace cannot do without: it stays, also in a namespace that is deleted, until the last Tenant and Shard are gone. */
-export const IN_USE_FINALIZER = 'tenantry.dev/in-use'
-
 /** What another object owns: the garbage collector removes the owned one after its owner. */
 export type OwnerReference = {
   apiVersion: string
