@@ -108,7 +108,10 @@ export const TENANT_PLACED = 'tenantry.dev/placed'
 /** On a Tenant under deletion, with the Tenant's own name as value: it may go although its data can be neither kept safe nor removed. */
 export const TENANT_RELEASE = 'tenantry.dev/release'
 
-/** On a namespace: `true` while Tenants or Shards are there, and the admission policy refuses to delete it; with another value it does not. */
+/**
+ * On a namespace: `true` while Tenants or Shards are there, and the admission policy refuses to delete it; with another value it does not. As a
+ * finalizer on what the operator needs to see them out of a namespace that is deleted all the same.
+ */
 export const NAMESPACE_IN_USE = 'tenantry.dev/in-use'
 
 /** Every reason a Tenant's conditions may have, and what it means; the closed list of the contract. */

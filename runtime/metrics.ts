@@ -90,19 +90,18 @@ function count(registry: Registry, sources: MetricSources): () => void {
       this.set(sources.routingAgeSeconds())
     },
   })
-  const durations = new Map<string, Histogram.Internal<'route' | 'method' | 'status'>>()
-  // To find the labels' counters anew for each request would cost a hundredth of the request.
-  const durationOf = (route: string, method: string, status: string) => {
-    const key = `${status} ${method} ${route}`
-    const found = durations.get(key) ?? duration.labels({ route, method, status })
-    durations.set(key, found)
-    return found
+  const durations = new Map<unknown, Map<unknown, Map<unknown, Histogram.Internal<'route' | 'method' | 'status'>>>>()
+  // To find the labels' counters anew for each request, or to make one key of the three, would cost a hundredth of the request.
+  const durationOf = (route: unknown, method: unknown, status: unknown) => {
+    const byMethod = found(durations, route, () => new Map())
+    const byStatus = found(byMethod, method, () => new Map())
+    return found(byStatus, status, () => duration.labels({ route: text(route), method: text(method), status: text(status) }))
   }
   return subscribeAll({
     'tenantry:http.begin': () => inFlight.inc(),
     'tenantry:http.end': ({ route, method, status, seconds }) => {
       inFlight.dec()
-      durationOf(text(route), text(method), text(status)).observe(Number(seconds))
+      durationOf(route, method, status).observe(Number(seconds))
     },
     'tenantry:breaker': ({ dependency, state }) => breaker.set({ dependency: text(dependency) }, Number(state)),
     'tenantry:cache': ({ level, result }) => cache.inc({ level: text(level), result: text(result) }),
@@ -111,6 +110,14 @@ function count(registry: Registry, sources: MetricSources): () => void {
     'tenantry:projection': (lag) => projection.set({ projection: text(lag.projection), shard: text(lag.shard) }, Number(lag.events)),
     'tenantry:routing.fault': ({ document }) => routingFaults.inc({ document: text(document) }),
   })
+}
+
+function found<Key, Value>(map: Map<Key, Value>, key: Key, make: () => Value): Value {
+  const known = map.get(key)
+  if (known !== undefined) return known
+  const made = make()
+  map.set(key, made)
+  return made
 }
 
 /** Counts the requests of the busiest tenants, by their names. */

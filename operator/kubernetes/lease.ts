@@ -4,8 +4,8 @@ import { deadline } from '../loop/deadline.ts'
 import type { Logger } from '../loop/logger.ts'
 import { isStatus, isTerminating } from './api-error.ts'
 import type { Client } from './client.ts'
-import { isGoing } from './namespace.ts'
-import { IN_USE_FINALIZER, LEASES, type Lease, type LeaseSpec } from './object.ts'
+import { LEASES, type Lease, type LeaseSpec } from './object.ts'
+import { readStandIn, type StandIn, writeStandIn } from './stand-in.ts'
 
 /** How to hold a Lease; the defaults are those of Kubernetes' own controllers. */
 export type LeaseOptions = {
@@ -20,8 +20,8 @@ export type LeaseOptions = {
   renewDeadlineMs?: number
   /** Between two looks or renewals (2 s). */
   retryMs?: number
-  /** Whether the Lease has to outlast all else in a namespace that is deleted: nobody could make it anew there. Undefined: not known yet. */
-  isNeeded?: () => boolean | undefined
+  /** What bears the Lease's record once that has gone with its namespace. */
+  standIn?: StandIn
   /** Ends the waiting for the Lease. A Lease that is held is given back by `release` alone. */
   signal: AbortSignal
   log: Logger
@@ -76,10 +76,14 @@ export async function holdLease(options: LeaseOptions): Promise<HeldLease> {
   throw signal.reason
 }
 
-type Candidate = { attempt: (signal: AbortSignal, mine?: Lease) => Promise<Attempt> }
+type Candidate = {
+  attempt: (signal: AbortSignal, mine?: Lease) => Promise<Attempt>
+  /** Lets another have it at once, if it is still held. */
+  giveUp: (signal: AbortSignal) => Promise<void>
+}
 
 function candidate(
-  { client, namespace, name, identity, durationMs = 15_000, renewDeadlineMs = 10_000, isNeeded = () => undefined }: LeaseOptions,
+  { client, namespace, name, identity, durationMs = 15_000, renewDeadlineMs = 10_000, standIn }: LeaseOptions,
   clock: Clock,
 ): Candidate {
   let observed: { record: string | undefined; at: number } | undefined
@@ -107,50 +111,69 @@ function candidate(
 
   async function write(before: Lease | undefined, signal: AbortSignal, tries = 1): Promise<Attempt> {
     try {
-      return { held: true, lease: await put(before, signal) }
+      return { held: true, lease: await put(before, specFor(before), signal) }
     } catch (error) {
       if (tries === MAX_TRIES || !(isStatus(error, 409) || isStatus(error, 404))) throw error
     }
     // Someone was faster, or an earlier write of ours went through and its answer was lost. In the second case write
     // again: only a success that began now may move the fence.
-    const now = await client.get(LEASES, namespace, name, { signal })
+    const now = await (isStandIn(before) ? readStand(signal) : client.get(LEASES, namespace, name, { signal }))
     if (now === undefined || holderOf(now) === identity) return write(now, signal, tries + 1)
     expired(now)
     return { held: false, holder: holderOf(now) }
   }
 
-  async function put(before: Lease | undefined, signal: AbortSignal): Promise<Lease> {
-    const spec = specFor(before)
+  function put(before: Lease | undefined, spec: LeaseSpec, signal: AbortSignal): Promise<Lease> {
     if (before === undefined) return client.create(LEASES, namespace, { metadata: { name }, spec }, { signal })
+    if (standIn !== undefined && isStandIn(before)) return writeStandIn(client, namespace, standIn, { ...before, spec }, signal)
     const { resourceVersion } = before.metadata
-    const finalizers = await finalizersFor(before, signal)
-    const written = await client.patch(LEASES, namespace, name, { metadata: { resourceVersion, finalizers }, spec }, { signal })
-    return finalizers?.length === 0 && before.metadata.deletionTimestamp !== undefined ? put(undefined, signal) : written
+    return client.patch(LEASES, namespace, name, { metadata: { resourceVersion }, spec }, { signal })
   }
 
-  /** Undefined: as they are. A Lease that somebody deletes by itself is let go, and made anew at once. */
-  async function finalizersFor({ metadata }: Lease, signal: AbortSignal): Promise<string[] | undefined> {
-    const needed = isNeeded()
-    if (metadata.deletionTimestamp === undefined) return needed === undefined ? undefined : needed ? [IN_USE_FINALIZER] : []
-    return needed === false || !(await isGoing(client, namespace, signal)) ? [] : undefined
+  const readStand = async (signal: AbortSignal) => standIn && readStandIn(client, namespace, standIn, signal)
+
+  async function attemptLease(signal: AbortSignal, mine?: Lease): Promise<Attempt> {
+    if (mine !== undefined) return write(mine, signal)
+    const lease = await client.get(LEASES, namespace, name, { signal })
+    const free = lease === undefined || ['', identity].includes(holderOf(lease)) || expired(lease)
+    return free ? write(lease, signal) : { held: false, holder: holderOf(lease) }
+  }
+
+  /**
+   * A Lease that went with its namespace can be made by nobody any more. Who held it goes on with what stands in for it; everybody else
+   * waits there as for a holder that says nothing. When that is gone too, who held it last sees out what is left.
+   */
+  async function attemptStandIn(error: unknown, signal: AbortSignal, mine?: Lease): Promise<Attempt> {
+    const now = await readStand(signal)
+    if (now === undefined) {
+      if (mine === undefined) throw error
+      return { held: true, lease: mine }
+    }
+    const known = mine !== undefined || now.spec !== undefined
+    const free = (known && ['', identity].includes(holderOf(now))) || expired(now)
+    return free ? write(now, signal) : { held: false, holder: holderOf(now) }
   }
 
   return {
     attempt: async (signal, mine) => {
       // Half the time only, so that a connection that says nothing leaves time for a second try on a new one.
       using limit = deadline(`lease ${name}`, renewDeadlineMs / 2, signal, clock)
-      if (mine !== undefined) return write(mine, limit.signal).catch((error: unknown) => whenTerminating(error, mine))
-      const lease = await client.get(LEASES, namespace, name, { signal: limit.signal })
-      const free = lease === undefined || ['', identity].includes(holderOf(lease)) || expired(lease)
-      return free ? write(lease, limit.signal) : { held: false, holder: holderOf(lease) }
+      try {
+        return await attemptLease(limit.signal, mine)
+      } catch (error) {
+        if (!isTerminating(error)) throw error
+        return attemptStandIn(error, limit.signal, mine)
+      }
+    },
+    giveUp: async (signal) => {
+      const now = (await client.get(LEASES, namespace, name, { signal })) ?? (await readStand(signal))
+      if (now !== undefined && holderOf(now) === identity) await put(now, { holderIdentity: '', leaseDurationSeconds: 1 }, signal)
     },
   }
 }
 
-// A Lease that went with its namespace can be made by nobody any more: who held it last sees the rest of the namespace out.
-function whenTerminating(error: unknown, mine: Lease): Attempt {
-  if (!isTerminating(error)) throw error
-  return { held: true, lease: mine }
+function isStandIn(lease: Lease | undefined): boolean {
+  return lease !== undefined && lease.kind !== LEASES.kind
 }
 
 /** '' when nobody holds it. */
@@ -159,7 +182,7 @@ function holderOf({ spec }: Lease): string {
 }
 
 function keep(options: LeaseOptions, clock: Clock, election: Candidate, won: { lease: Lease; at: number }): HeldLease {
-  const { client, namespace, name, identity, renewDeadlineMs = 10_000, retryMs = 2_000, log } = options
+  const { name, identity, renewDeadlineMs = 10_000, retryMs = 2_000, log } = options
   const lost = new AbortController()
   const stop = new AbortController()
   let { lease, at } = won
@@ -211,11 +234,7 @@ function keep(options: LeaseOptions, clock: Clock, election: Candidate, won: { l
     await renewing
     using limit = deadline(`release of ${name}`, renewDeadlineMs, undefined, clock)
     try {
-      const now = await client.get(LEASES, namespace, name, { signal: limit.signal })
-      if (now === undefined || holderOf(now) !== identity) return
-      const { resourceVersion } = now.metadata
-      const spec = { holderIdentity: '', leaseDurationSeconds: 1 }
-      await client.patch(LEASES, namespace, name, { metadata: { resourceVersion }, spec }, { signal: limit.signal })
+      await election.giveUp(limit.signal)
       log.info({ lease: name, identity }, 'the lease is released')
     } catch (error) {
       log.warn({ lease: name, identity, err: error }, 'the lease could not be released; others wait for its end')

@@ -2,7 +2,7 @@ import { NAMESPACE_IN_USE } from '../../crds/tenant.ts'
 import { sleep } from '../loop/clock.ts'
 import type { Logger } from '../loop/logger.ts'
 import type { Client } from './client.ts'
-import { IN_USE_FINALIZER, NAMESPACES, type Resource } from './object.ts'
+import { NAMESPACES, type Resource } from './object.ts'
 
 /**
  * `isUsed`: whether anything is there that has to be seen out before the namespace may go. `held`: what that cannot be done without, and
@@ -17,17 +17,15 @@ export type NamespaceOptions = {
   log: Logger
 }
 
-/** Call `note` whenever `isUsed` may have changed; it never throws. `isMarked` tells what was last written; undefined: nothing yet. */
-export type NamespaceMark = { note: () => void; isMarked: () => boolean | undefined }
-
 const RETRY_MS = 30_000
 
 /**
  * Marks the namespace while it is in use. A label has the admission policy refuse to delete it whole, which would take the operator's rights
  * and its Secrets away before it has seen to the data, and could not be taken back; one that somebody has set to something else stays. For
- * when it is deleted all the same, a finalizer keeps what is `held`, so that an operator that begins anew can end what was begun.
+ * when it is deleted all the same, a finalizer keeps what is `held`, so that an operator that begins anew can end what was begun. Call what
+ * it gives whenever `isUsed` may have changed; it never throws.
  */
-export function markNamespace(options: NamespaceOptions): NamespaceMark {
+export function markNamespace(options: NamespaceOptions): () => void {
   const { namespace, isUsed, signal, log } = options
   let marked: boolean | undefined
   let working = false
@@ -45,20 +43,11 @@ export function markNamespace(options: NamespaceOptions): NamespaceMark {
     working = false
   }
 
-  return {
-    note: () => {
-      if (working || marked === isUsed()) return
-      working = true
-      void settle()
-    },
-    isMarked: () => marked,
+  return () => {
+    if (working || marked === isUsed()) return
+    working = true
+    void settle()
   }
-}
-
-/** Whether the namespace is being deleted, or is gone: nothing can be made there any more. */
-export async function isGoing(client: Client, namespace: string, signal: AbortSignal): Promise<boolean> {
-  const found = await client.get(NAMESPACES, namespace, namespace, { signal })
-  return found === undefined || found.metadata.deletionTimestamp !== undefined
 }
 
 async function write(options: NamespaceOptions, used: boolean): Promise<void> {
@@ -74,9 +63,9 @@ async function hold({ client, namespace, signal }: NamespaceOptions, resource: R
   const { metadata } = (await client.get(resource, namespace, name, { signal })) ?? {}
   const finalizers = metadata?.finalizers ?? []
   // What is being deleted already can be held no more.
-  if (metadata === undefined || finalizers.includes(IN_USE_FINALIZER) === used || (used && metadata.deletionTimestamp !== undefined)) return
-  const others = finalizers.filter((one) => one !== IN_USE_FINALIZER)
+  if (metadata === undefined || finalizers.includes(NAMESPACE_IN_USE) === used || (used && metadata.deletionTimestamp !== undefined)) return
+  const others = finalizers.filter((one) => one !== NAMESPACE_IN_USE)
   const { uid, resourceVersion } = metadata
-  const change = { uid, resourceVersion, finalizers: used ? [...others, IN_USE_FINALIZER] : others }
+  const change = { uid, resourceVersion, finalizers: used ? [...others, NAMESPACE_IN_USE] : others }
   await client.patch(resource, namespace, name, { metadata: change }, { signal })
 }

@@ -1,25 +1,42 @@
 import { type Client, type Connection, DatabaseError, Query } from 'pg'
 import { ConnectionLost } from './failure.ts'
-import type { PreparedStatements } from './prepared.ts'
+import type { Prepared, PreparedStatements } from './prepared.ts'
 import type { Row, Value } from './statement.ts'
 
 /** One statement of a bundle; `key` names it among all that the connection keeps prepared. */
 export type Step = { key: string; text: () => string; values: readonly Value[] }
 
+/** What pg hands on of the server's messages. */
+type RowDescription = { fields: readonly { name: string; dataTypeID: number }[] }
+type DataRow = { fields: readonly (string | null)[] }
+
+/** What one statement has answered. Described: the server was asked what its rows are made of. */
+type Answer = { statement: Prepared; described: boolean; rows: DataRow['fields'][] }
+
+type Settle = (error: Error | undefined, answers: readonly Answer[]) => void
+
 /**
  * Statements that go out together with one Sync behind the last: one round trip, and one implicit transaction, which
- * nothing of another bundle can come between. It extends pg's Query since a pipelined client takes no other kind.
+ * nothing of another bundle can come between. It extends pg's Query since a pipelined client takes no other kind, and
+ * takes the answers itself: what the rows of a prepared statement are made of never changes, so that it is asked for
+ * and read once, not with each execution, which costs as much as reading a row.
  */
 class Bundle extends Query {
+  readonly #client: Client
   readonly #steps: readonly Step[]
   readonly #prepared: PreparedStatements
+  readonly #settle: Settle
+  readonly #answers: Answer[] = []
+  #answered = 0
   #closed: string[] = []
   #parsed: string[] = []
 
-  constructor(steps: readonly Step[], prepared: PreparedStatements, settle: (error: Error | undefined, rows: Row[][]) => void) {
-    super('', (error, result) => settle(error ?? undefined, error ? [] : rowsOf(result)))
+  constructor(client: Client, steps: readonly Step[], prepared: PreparedStatements, settle: Settle) {
+    super('')
+    this.#client = client
     this.#steps = steps
     this.#prepared = prepared
+    this.#settle = settle
   }
 
   override submit = (connection: Connection): void => {
@@ -37,11 +54,38 @@ class Bundle extends Query {
     if (statement === undefined) {
       statement = this.#prepared.add(step.key)
       this.#parsed.push(step.key)
-      connection.parse({ name: statement, text: step.text(), types: [] }, true)
+      connection.parse({ name: statement.name, text: step.text(), types: [] }, true)
     }
-    connection.bind({ statement, values: step.values.map(encode) }, true)
-    connection.describe({ type: 'P', name: '' }, true)
+    connection.bind({ statement: statement.name, values: step.values.map(encode) }, true)
+    const described = statement.columns === undefined
+    if (described) connection.describe({ type: 'P', name: '' }, true)
     connection.execute(null, true)
+    this.#answers.push({ statement, described, rows: [] })
+  }
+
+  handleRowDescription({ fields }: RowDescription): void {
+    const answer = this.#answers[this.#answered]
+    if (answer === undefined) return
+    answer.statement.columns = fields.map(({ name, dataTypeID }) => ({ name, read: this.#client.getTypeParser(dataTypeID, 'text') }))
+  }
+
+  handleDataRow({ fields }: DataRow): void {
+    this.#answers[this.#answered]?.rows.push(fields)
+  }
+
+  handleCommandComplete(): void {
+    const answer = this.#answers[this.#answered]
+    // What answers no rows is described by saying nothing.
+    if (answer?.described) answer.statement.columns ??= []
+    this.#answered += 1
+  }
+
+  handleReadyForQuery(): void {
+    this.#settle(undefined, this.#answers)
+  }
+
+  handleError(error: Error): void {
+    this.#settle(error, [])
   }
 
   /** After an error the server skips all up to the Sync: what was to be closed or parsed behind it was not. */
@@ -67,8 +111,8 @@ export async function sendBundle(client: Client, prepared: PreparedStatements, s
 
 function submit(client: Client, prepared: PreparedStatements, steps: readonly Step[]): Promise<Row[][]> {
   return new Promise((resolve, reject) => {
-    const bundle = new Bundle(steps, prepared, (error, rows) => {
-      if (error === undefined) return resolve(rows)
+    const bundle = new Bundle(client, steps, prepared, (error, answers) => {
+      if (error === undefined) return resolve(answers.map(rowsOf))
       bundle.undo()
       reject(error instanceof DatabaseError ? error : new ConnectionLost(error))
     })
@@ -82,8 +126,15 @@ function isForgotten(error: unknown): boolean {
   return error.code === '26000' || (error.code === '0A000' && error.routine === 'RevalidateCachedQuery')
 }
 
-function rowsOf(result: { rows: Row[] } | { rows: Row[] }[]): Row[][] {
-  return Array.isArray(result) ? result.map((one) => one.rows) : [result.rows]
+function rowsOf({ statement: { columns = [] }, rows }: Answer): Row[] {
+  return rows.map((values) => {
+    const row: Row = {}
+    for (const [index, { name, read }] of columns.entries()) {
+      const text = values[index] ?? null
+      row[name] = text === null ? null : read(text)
+    }
+    return row
+  })
 }
 
 function encode(value: Value): string | null {

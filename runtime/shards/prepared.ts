@@ -1,35 +1,41 @@
 import { LRUCache } from 'lru-cache'
 
+/** A statement as the server keeps it: its name there, '' for one that it does not keep, and what its rows are made of, once the server has said so. */
+export type Prepared = { name: string; columns: readonly Column[] | undefined }
+
+/** A column of an answer, and how its text is read. */
+export type Column = { name: string; read: (text: string) => unknown }
+
 /**
  * The statements that one connection keeps prepared, least recently used out first; at most 0: none, each is parsed when it is sent. Names on the server are never used
  * twice, so that a statement whose fate is unknown, since its bundle failed, is closed and prepared again under a new one.
  */
 export class PreparedStatements {
-  readonly #names: LRUCache<string, string> | undefined
+  readonly #kept: LRUCache<string, Prepared> | undefined
   #closing: string[] = []
   #count = 0
 
   constructor(max: number) {
-    this.#names = max === 0 ? undefined : new LRUCache({ max, dispose: (name) => this.#closing.push(name) })
+    this.#kept = max === 0 ? undefined : new LRUCache({ max, dispose: ({ name }) => this.#closing.push(name) })
   }
 
-  /** The server's name of the statement under `key`, if it was prepared. */
-  find(key: string): string | undefined {
-    return this.#names?.get(key)
+  /** The statement under `key`, if it was prepared. */
+  find(key: string): Prepared | undefined {
+    return this.#kept?.get(key)
   }
 
-  /** A name for a statement about to be prepared. */
-  add(key: string): string {
-    if (this.#names === undefined) return ''
+  /** A statement about to be prepared, under a name of its own. */
+  add(key: string): Prepared {
+    if (this.#kept === undefined) return { name: '', columns: undefined }
     this.#count += 1
-    const name = `s${this.#count}`
-    this.#names.set(key, name)
-    return name
+    const prepared = { name: `s${this.#count}`, columns: undefined }
+    this.#kept.set(key, prepared)
+    return prepared
   }
 
   /** The statement may be unknown to the server: it will be closed and, when next needed, prepared anew. */
   forget(key: string): void {
-    this.#names?.delete(key)
+    this.#kept?.delete(key)
   }
 
   /** Names to close on the server now; if that fails, hand them back to `closeLater`. */

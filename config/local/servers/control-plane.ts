@@ -102,7 +102,7 @@ async function prepare(options: ControlPlaneOptions): Promise<Parts> {
   return { options, binaries, authority, serving, admin, tokenKeyFile }
 }
 
-function startEtcd({ options, binaries, authority, serving }: Parts, port: number): Promise<Server> {
+function startEtcd({ options, binaries, authority, serving, admin }: Parts, port: number): Promise<Server> {
   const url = `https://${HOST}:${port}`
   return ensureRunning({
     name: 'etcd',
@@ -116,6 +116,9 @@ function startEtcd({ options, binaries, authority, serving }: Parts, port: numbe
       'cert-file': serving.certificateFile,
       'key-file': serving.keyFile,
       'client-cert-auth': 'true',
+      // Its JSON API calls etcd itself, as a client.
+      'client-cert-file': admin.certificateFile,
+      'client-key-file': admin.keyFile,
       'trusted-ca-file': authority.certificateFile,
       'log-level': 'warn',
       ...(options.durable === false ? { 'unsafe-no-fsync': 'true' } : {}),
