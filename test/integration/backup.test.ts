@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,7 +7,7 @@ import { type NatsServer, startNats } from '../../config/local/servers/nats.ts'
 import { type PostgresServer, removePostgres, startPostgres } from '../../config/local/servers/postgres.ts'
 import { SCOPES } from '../../config/routing.ts'
 import type { StoredEvent } from '../../runtime/projections/projection.ts'
-import { type Archive, archiving, asSuperuser, openArchive, restoreBase, saveBase } from '../builders/backup.ts'
+import { type Archive, archiving, asSuperuser, openArchive, recovery, restoreBase, saveBase } from '../builders/backup.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
 import { ISOLATIONS } from '../builders/database.ts'
 import { printFigure } from '../builders/figure.ts'
@@ -227,6 +228,12 @@ test('the walls stand and were tried since, and who came after that time is told
   await kubectl(['delete', '-n', namespace, 'tenant', 'late', '--timeout=60s'])
   await applyAll(namespace, [tenantManifest('late', {})])
   await ready('tenant/late')
+})
+
+test('docs/backup.md says to do what was done here', () => {
+  const page = readFileSync('docs/backup.md', 'utf8')
+  const [time = ''] = /\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00/.exec(page) ?? []
+  for (const line of [...archiving('/backup/wal'), ...recovery('/backup/wal', time).trim().split('\n')]) expect(page).toContain(line)
 })
 
 function seconds(milliseconds: number): string {
