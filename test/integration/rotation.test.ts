@@ -263,14 +263,41 @@ test('OP-16: what the second login of a tenant needs is given back, and what it 
   }
   const admin = new pg.Client({ connectionString: inject('postgres').adminUrl })
   await admin.connect()
-  await admin.query(`REVOKE "${role}" FROM "${second}"; ALTER ROLE "${second}" CREATEDB`)
-  await touch()
   const held = async () => {
-    const sql = `SELECT pg_has_role($2, $1, 'SET') AS acts, rolcreatedb AS makes FROM pg_roles WHERE rolname = $2`
-    expect((await admin.query(sql, [role, second])).rows).toEqual([{ acts: true, makes: false }])
+    const sql = `SELECT pg_has_role($2, $1, 'SET') AS acts, rolcreatedb AS makes, rolconfig @> ARRAY['role=' || $1] AS begins FROM pg_roles WHERE rolname = $2`
+    expect((await admin.query(sql, [role, second])).rows).toEqual([{ acts: true, makes: false, begins: true }])
   }
-  await vi.waitFor(held, PATIENCE)
+  for (const change of [
+    `REVOKE "${role}" FROM "${second}"; ALTER ROLE "${second}" CREATEDB`,
+    `ALTER ROLE "${second}" RESET role`,
+    `ALTER ROLE "${second}" SET role = none`,
+    `ALTER ROLE "${second}" IN DATABASE "${it.into}" SET role = none`,
+  ]) {
+    await admin.query(change)
+    await touch()
+    await vi.waitFor(held, PATIENCE)
+  }
   await admin.end()
   const answer = await fetch(new URL('/v1/tasks', runtime.url), { headers: { 'x-api-key': it.token } })
   expect(answer.status).toBe(200)
+})
+
+test('OP-16, PG-14: two logins of a tenant have its connections together, by halves, and the one that is left has all', async () => {
+  await take({ kind: 'tenant', name: 'own', tenant: 'own' })
+  const limits = async () => {
+    const sql = 'SELECT rolname AS name, rolconnlimit AS connections FROM pg_roles WHERE rolname = ANY ($1) AND rolcanlogin ORDER BY 1'
+    return (await superuser.query(sql, [it.logins])).rows
+  }
+  const halves = it.logins.map((name) => ({ name, connections: 20 }))
+  const before = await credentials()
+  await age(2 * HOUR)
+  const after = await rotatedFrom(before)
+  expect(await limits()).toEqual(halves)
+  for (const login of it.logins) {
+    await superuser.query(`ALTER ROLE "${login}" CONNECTION LIMIT 40`)
+    await touch()
+    await vi.waitFor(async () => expect(await limits()).toEqual(halves), PATIENCE)
+  }
+  await revoked(before)
+  await vi.waitFor(async () => expect(await limits()).toEqual([{ name: after.username, connections: 40 }]), PATIENCE)
 })
