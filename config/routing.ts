@@ -133,6 +133,8 @@ const shardSchema = z.strictObject({
   tls: z.enum(['disable', 'require', 'verify-full']),
   /** The most connections that one replica may have to this Shard, to all its databases together; left out: as many as its settings say. */
   connections: z.int().min(LEAST_CONNECTIONS).optional(),
+  /** Replicas that serve are giving back what they have above `connections`: one that has no connections there yet opens none until this is gone. */
+  settling: z.literal(true).optional(),
 })
 
 const documentSchema = z.strictObject({

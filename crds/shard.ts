@@ -25,8 +25,8 @@ export type ShardStatus = {
   connections?: ShardConnections
 }
 
-/** The most connections to a Shard, what of them each replica of the runtime may have, and how many there were. */
-export type ShardConnections = { budget: number; perReplica: number; used: number }
+/** The most connections to a Shard, how many replicas of the runtime share them, what each of those may have, and how many there were. */
+export type ShardConnections = { budget: number; replicas?: number; perReplica: number; used: number }
 
 const SHARD_CONDITIONS = ['Ready', 'Reachable', 'Stalled'] as const
 

@@ -20,10 +20,12 @@ import { RoutingPublisher } from './routing/publish.ts'
 import { describeSettings, readSettings, type Settings, SettingsError } from './settings.ts'
 import { ADMIN_LOGINS } from './shard/admin-login.ts'
 import { sharersOf } from './shard/budget.ts'
-import type { Shard } from './shard/observe.ts'
+import { type Shard, shardMark } from './shard/observe.ts'
 import { reconcileShard } from './shard/reconcile.ts'
+import { followScale } from './shard/scale.ts'
+import { Settling } from './shard/settling.ts'
 import type { Tenant } from './tenant/home.ts'
-import { dataUid, shardOf } from './tenant/home.ts'
+import { dataUid, laneOf, shardOf } from './tenant/home.ts'
 import { KEY_LABEL } from './tenant/keys.ts'
 import { LastWrites } from './tenant/last-writes.ts'
 import { Occupancy } from './tenant/occupancy.ts'
@@ -153,6 +155,10 @@ async function startWork(
       started?.shards.enqueue(shard)
   })
 
+  function enqueueShards(): void {
+    for (const { metadata } of shards.list()) started?.shards.enqueue(metadata.name)
+  }
+
   function enqueueTenants(which: (tenant: Tenant) => boolean): void {
     for (const tenant of tenants.list()) if (which(tenant)) started?.tenants.enqueue(tenant.metadata.name)
   }
@@ -169,7 +175,7 @@ async function startWork(
   // The count of tenants is our own and changes with each of them: what waits for a Shard is not woken by it.
   function onShard(name: string): void {
     noteUse()
-    const mark = markOf(shards.get(name))
+    const mark = shardMark(shards.get(name))
     if (mark === shardMarks.get(name)) return
     shardMarks.set(name, mark)
     started?.shards.enqueue(name)
@@ -193,11 +199,17 @@ async function startWork(
   await Promise.all(Object.values(stores).map((store) => store.synced))
   for (const secret of [CREDENTIALS_SECRET, ADMIN_LOGINS]) await createLogins({ client, namespace, secret, signal })
   const installation = await readInstallation(client, namespace, signal)
+  const scale = await followScale({
+    ...{ client, namespace, signal, log, name: settings.runtimeDeployment, otherwise: settings.runtimeReplicas },
+    before: () => Math.max(0, ...shards.list().map(({ status }) => status?.connections?.replicas ?? 0)),
+    onChange: () => enqueueShards(),
+  })
   await routing.start(
     documents.list(),
     tenants.list().flatMap((tenant) => routeInStatus(tenant, keys.list(), Date.now())),
   )
   const shared = { client, namespace, installation, connections, routing, recorder, migrations, log }
+  const settling = new Settling()
   const forTenants = {
     ...shared,
     tenant: tenants.get,
@@ -219,7 +231,8 @@ async function startWork(
             ...shared,
             isBusy: occupancy.isBusy,
             shard: shards.get,
-            sharers: sharersOf(settings),
+            sharers: sharersOf(settings, scale.replicas()),
+            settling,
             countTenants: (shard) => occupancy.count().get(shard) ?? 0,
           },
           name,
@@ -254,31 +267,18 @@ async function startWork(
     signal,
     log,
   })
-  for (const { metadata } of shards.list()) started.shards.enqueue(metadata.name)
+  enqueueShards()
   for (const { metadata } of tenants.list()) started.tenants.enqueue(metadata.name, 'resync')
   const { shards: shardPasses, tenants: tenantPasses } = started
   return {
     phases: () => occupancy.phases(),
-    watchAges: () => new Map(Object.entries(stores).map(([kind, store]) => [kind, store.age()])),
+    watchAges: () => new Map(Object.entries({ ...stores, ...scale.stores }).map(([kind, store]) => [kind, store.age()])),
     stuck: () =>
       [...shardPasses.stuck(), ...tenantPasses.stuck(), ...samples.stuck()].map(
         ({ key, ms }) => `the pass of ${key} has not ended for ${Math.round(ms / 1000)} s`,
       ),
     done: Promise.all([shardPasses.done, tenantPasses.done, samples.done]),
   }
-}
-
-/** All of a Shard that a pass of its own or of a Tenant looks at. */
-function markOf(shard: Shard | undefined): string {
-  if (shard === undefined) return 'gone'
-  const { uid, generation, labels, deletionTimestamp } = shard.metadata
-  return JSON.stringify([uid, generation, labels, deletionTimestamp, shard.status?.conditions])
-}
-
-/** A tenant runs beside those of its Shard, also before it is placed there: a Shard that hangs keeps only its own waiting. Databases take long to make, and have places of their own. */
-function laneOf(tenant: Tenant | undefined): string {
-  const shard = (tenant && (shardOf(tenant) ?? tenant.spec.shardRef?.name)) ?? ''
-  return tenant?.spec.isolation === 'database' ? `${shard} databases` : shard
 }
 
 function staleWatches(work: Work | undefined): string[] {

@@ -31,10 +31,16 @@ const schema = z.object({
     .describe('holder name in the Lease; must differ between replicas (host name and a random part)'),
   TENANTRY_WORKERS: count.max(64).default(8).describe('Tenants worked on at once, for each Shard'),
   TENANTRY_CONNECTIONS_PER_SHARD: count.max(64).default(4).describe('connections with the admin login to each Shard'),
+  TENANTRY_RUNTIME_DEPLOYMENT: z
+    .string()
+    .min(1)
+    .max(253)
+    .default('tenantry-runtime')
+    .describe("name of the runtime's Deployment and of its HorizontalPodAutoscaler, which say how many replicas there may be"),
   TENANTRY_RUNTIME_REPLICAS: count
     .max(1000)
     .default(2)
-    .describe("the most replicas of the runtime at once, those of an update included, to divide a Shard's connections among"),
+    .describe("where there is no such Deployment: the most replicas of the runtime at once, to divide a Shard's connections among"),
   TENANTRY_RESYNC_SECONDS: count.max(86_400).default(600).describe('how often everything is looked at without a change'),
   TENANTRY_MIGRATIONS_FOLDER: z
     .string()
@@ -62,6 +68,7 @@ export type Settings = {
   identity: string
   workers: number
   connectionsPerShard: number
+  runtimeDeployment: string
   runtimeReplicas: number
   resyncMs: number
   migrationsFolder: string
@@ -101,6 +108,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     identity: values.TENANTRY_IDENTITY ?? `${hostname()}_${randomBytes(4).toString('hex')}`,
     workers: values.TENANTRY_WORKERS,
     connectionsPerShard: values.TENANTRY_CONNECTIONS_PER_SHARD,
+    runtimeDeployment: values.TENANTRY_RUNTIME_DEPLOYMENT,
     runtimeReplicas: values.TENANTRY_RUNTIME_REPLICAS,
     resyncMs: values.TENANTRY_RESYNC_SECONDS * 1000,
     migrationsFolder: values.TENANTRY_MIGRATIONS_FOLDER ?? MIGRATIONS,

@@ -25,6 +25,9 @@ export type ErrorCode = keyof typeof ERRORS
 /** One place of the input and what would be right there. */
 export type Fault = { field: string; message: string }
 
+/** What a credential failed by, in the words of RFC 6750, 3.1. */
+export type Challenge = { error: 'invalid_token' } | { error: 'insufficient_scope'; scope: string }
+
 /**
  * An error whose code, message and faults are fit for a caller's eyes: no SQL, no physical name, no other tenant's data.
  * What really happened travels in `cause`, for the log.
@@ -34,12 +37,18 @@ export class TenantryError extends Error {
   readonly faults: readonly Fault[]
   /** Seconds after which trying again makes sense. */
   readonly retryAfter: number | undefined
+  readonly challenge: Challenge | undefined
 
-  constructor(code: ErrorCode, message: string, options: { faults?: readonly Fault[]; retryAfter?: number; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { faults?: readonly Fault[]; retryAfter?: number; challenge?: Challenge; cause?: unknown } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'TenantryError'
     this.code = code
     this.faults = options.faults ?? []
     this.retryAfter = options.retryAfter
+    this.challenge = options.challenge
   }
 }

@@ -198,7 +198,11 @@ async function openApi(settings: Settings, parts: ApiParts, held: AsyncDisposabl
     session,
     notes,
   )
-  const health = { accepting, routingLoaded: routing.loaded, shardReachable: () => anyReachable(routing, session) }
+  const health = {
+    accepting,
+    routingLoaded: () => routing.loaded() && !routing.table().waits,
+    shardReachable: () => anyReachable(routing, session),
+  }
   const names = { directory: routing, baseDomain: settings.baseDomain, isGateway: createIsGateway(settings.gatewayAddresses) }
   const findTenant = createFindTenant({ ...names, verifyToken: createVerifyToken(log) })
   const mayAsk = createMayAsk(names)

@@ -50,6 +50,26 @@ export type LeaseSpec = {
   leaseTransitions?: number
 }
 
+/** An apps/v1 Deployment, as far as it says how many pods there may be at once. */
+export type Deployment = AnyObject & {
+  spec: {
+    replicas?: number
+    minReadySeconds?: number
+    strategy?: { type?: string; rollingUpdate?: { maxSurge?: number | string; maxUnavailable?: number | string } }
+    template: { spec: { terminationGracePeriodSeconds?: number } }
+  }
+  status?: { replicas?: number; terminatingReplicas?: number }
+}
+
+/** An autoscaling/v2 HorizontalPodAutoscaler, as far as it says how many pods there may be at once. */
+export type Autoscaler = AnyObject & {
+  spec: {
+    scaleTargetRef: { kind: string; name: string }
+    maxReplicas: number
+    behavior?: { scaleDown?: { selectPolicy?: string; policies?: { type: string; value: number; periodSeconds: number }[] } }
+  }
+}
+
 /** A core v1 Event. */
 export type Event = AnyObject & {
   involvedObject: { apiVersion: string; kind: string; name: string; namespace: string; uid: string; resourceVersion: string }
@@ -96,6 +116,13 @@ export const SHARDS: Resource<KubeObject<ShardSpec, ShardStatus>> = {
 export const CONFIG_MAPS: Resource<ConfigMap> = { group: '', version: 'v1', plural: 'configmaps', kind: 'ConfigMap' }
 export const SECRETS: Resource<Secret> = { group: '', version: 'v1', plural: 'secrets', kind: 'Secret' }
 export const EVENTS: Resource<Event> = { group: '', version: 'v1', plural: 'events', kind: 'Event' }
+export const DEPLOYMENTS: Resource<Deployment> = { group: 'apps', version: 'v1', plural: 'deployments', kind: 'Deployment' }
+export const AUTOSCALERS: Resource<Autoscaler> = {
+  group: 'autoscaling',
+  version: 'v2',
+  plural: 'horizontalpodautoscalers',
+  kind: 'HorizontalPodAutoscaler',
+}
 export const NAMESPACES: Resource = { group: '', version: 'v1', plural: 'namespaces', kind: 'Namespace', cluster: true }
 export const LEASES: Resource<Lease> = { group: 'coordination.k8s.io', version: 'v1', plural: 'leases', kind: 'Lease' }
 

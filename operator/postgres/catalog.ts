@@ -32,6 +32,8 @@ export type DatabaseFacts = {
   spare: { canLogin: boolean; connections: number }
   /** Connections of the platform to the server: the runtime's and the tenants' logins, and the admin login's to databases of the Shard. */
   used: number
+  /** The most connections that any one replica of the runtime has there, to all databases together. */
+  usedByOne: number
   version: number
   /** The last migration of the tables that tenants share. */
   rowsVersion: number
@@ -159,6 +161,9 @@ const DATABASE_FACTS = `
          (SELECT count(*)::int FROM pg_catalog.pg_stat_activity a WHERE a.usename = $6) AS connections,
          (SELECT count(*)::int FROM pg_catalog.pg_stat_activity a WHERE a.usename IN ($3, $6) OR a.usename IN (${TENANT_LOGINS})
              OR (a.usename = me.rolname AND (a.datname IN (d.datname, $5) OR a.datname IN (${TENANT_LOGINS})))) AS used,
+         (SELECT coalesce(max(x.connections), 0)::int
+            FROM (SELECT count(*) AS connections FROM pg_catalog.pg_stat_activity a
+                   WHERE a.usename IN ($3, $6) OR a.usename IN (${TENANT_LOGINS}) GROUP BY a.application_name) x) AS "usedByOne",
          (SELECT pg_catalog.shobj_description(x.oid, 'pg_database') FROM pg_catalog.pg_database x WHERE x.datname = $5) AS "templateMark",
          EXISTS (SELECT FROM pg_catalog.pg_database x WHERE x.datname = $5 AND (x.datdba <> me.oid
                     OR (x.datallowconn AND pg_catalog.shobj_description(x.oid, 'pg_database') IS NULL))) AS "templateForeign",

@@ -103,6 +103,11 @@ export class RoutingPublisher {
     if (uid !== undefined) await this.removeRoute(uid)
   }
 
+  /** Where this Shard is, as the runtimes are told. */
+  shard(name: string): ShardEndpoint | undefined {
+    return this.#document(SHARDS_DOCUMENT).shards.get(name)
+  }
+
   /** Resolves when the API server has acknowledged where this Shard is. */
   putShard(name: string, endpoint: ShardEndpoint): Promise<void> {
     const document = this.#document(SHARDS_DOCUMENT)

@@ -11,15 +11,15 @@ const SHARD_PASS = 2
 /** A tenant's own database that is counted in. */
 const SAMPLE = 1
 
-/** Who shares, as the settings say: each pass of a Tenant may work in that tenant's own database, besides the pool. */
-export function sharersOf(settings: { workers: number; connectionsPerShard: number; runtimeReplicas: number }): Sharers {
-  const { workers, connectionsPerShard, runtimeReplicas } = settings
-  return { operator: connectionsPerShard + PROBES + workers + SHARD_PASS + SAMPLE, replicas: runtimeReplicas }
+/** Who shares: each pass of a Tenant may work in that tenant's own database, besides the pool. */
+export function sharersOf(settings: { workers: number; connectionsPerShard: number }, replicas: number): Sharers {
+  const { workers, connectionsPerShard } = settings
+  return { operator: connectionsPerShard + PROBES + workers + SHARD_PASS + SAMPLE, replicas }
 }
 
 /** What the budget leaves for each replica, beside what is in use. */
 export function divide(budget: number, { operator, replicas }: Sharers, used: number): ShardConnections {
-  return { budget, perReplica: Math.max(0, Math.floor((budget - operator) / replicas)), used }
+  return { budget, replicas, perReplica: Math.max(0, Math.floor((budget - operator) / replicas)), used }
 }
 
 /** Why the budget is too small, with what to do; undefined: it is enough. */

@@ -143,3 +143,10 @@ function isCertificate(pem: string): boolean {
     return false
   }
 }
+
+/** All of a Shard that a pass of its own or of a Tenant looks at. */
+export function shardMark(shard: Shard | undefined): string {
+  if (shard === undefined) return 'gone'
+  const { uid, generation, labels, deletionTimestamp } = shard.metadata
+  return JSON.stringify([uid, generation, labels, deletionTimestamp, shard.status?.conditions])
+}

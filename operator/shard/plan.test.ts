@@ -15,6 +15,7 @@ const database = {
   granted: true,
   spare: { canLogin: false, connections: 0 },
   used: 1,
+  usedByOne: 1,
   version: 1,
   rowsVersion: 2,
   rowsSecure: true,

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
+import { LEAST_CONNECTIONS } from '../../config/routing.ts'
 import { isTrue } from '../../crds/condition.ts'
-import type { ShardReason, ShardStatus } from '../../crds/shard.ts'
+import type { ShardConnections, ShardReason, ShardStatus } from '../../crds/shard.ts'
 import { SHARD_FINALIZER, SHARD_REASONS } from '../../crds/shard.ts'
 import { OperatorError } from '../errors.ts'
 import type { Client } from '../kubernetes/client.ts'
@@ -20,6 +21,7 @@ import { planShard, type ShardStep } from './plan.ts'
 import { releaseShard } from './release.ts'
 import { applyRotation } from './rotate.ts'
 import { planRotation } from './rotation.ts'
+import type { Settling } from './settling.ts'
 import { keepSpares, type SpareTools } from './spares.ts'
 import { type ShardOutcome, shardStatus, withSteadyUse } from './status.ts'
 
@@ -32,12 +34,14 @@ export type ShardContext = SpareTools & {
   /** How many Tenants are placed on the Shard. */
   countTenants: (shard: string) => number
   sharers: Sharers
+  settling: Settling
   routing: RoutingPublisher
   recorder: Recorder
 }
 
 const PROBE_AGAIN: Result = { kind: 'requeue', afterMs: 5_000 }
 const MIGRATE_AGAIN_MS = 5_000
+const SETTLE_AGAIN_MS = 1_000
 const AT_ONCE: Result = { kind: 'requeue', afterMs: 0 }
 const DONE: Result = { kind: 'done' }
 
@@ -77,15 +81,13 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
     if (plan.again) return { kind: 'again' }
     seen.connections = divide(shard.spec.capacity.connections, context.sharers, world.database?.used ?? 0)
     const tooSmall = shortage(seen.connections, context.sharers)
-    const { host, port, database, tls } = world.access
-    // What was published before goes on to hold: the runtimes serve those who live here with the share they have.
-    if (tooSmall === undefined)
-      await context.routing.putShard(name, { host, port, database, tls, connections: seen.connections.perReplica })
+    const settles = await publish(context, name, world, seen.connections)
     await keepAdminLogin(context.client, shard, world.access, signal)
     await context.connections.up(name, world.access)
     const rotateMs = await rotateCredentials(context, shard, world, signal)
     if (tooSmall !== undefined) return { kind: 'failed', reason: 'ConnectionBudgetTooSmall', message: tooSmall, ...seen }
-    const nextMs = behind === undefined ? rotateMs : await tellBehind(context, shard, behind)
+    const soon = settles ? SETTLE_AGAIN_MS : rotateMs
+    const nextMs = behind === undefined ? soon : await tellBehind(context, shard, behind)
     return { kind: 'ready', ...seen, serverVersion: world.server.versionText, warning: warnOfVersion(world.server.version), nextMs }
   } catch (error) {
     if (!(error instanceof OperatorError) || !isShardReason(error.reason)) throw error
@@ -93,6 +95,19 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
     context.connections.down(name, error)
     return { kind: 'failed', reason: error.reason, message: error.message, ...seen }
   }
+}
+
+/**
+ * Tells the runtimes where the Shard is and how many connections each may have: where the budget is too small, those they need at least, so that
+ * who lives here is served. Tells whether a smaller share has yet to be taken over.
+ */
+async function publish({ routing, settling }: ShardContext, name: string, world: ShardWorld, budget: ShardConnections): Promise<boolean> {
+  const { host, port, database, tls } = world.access
+  const connections = Math.max(budget.perReplica, LEAST_CONNECTIONS)
+  const settles = settling.isOn(name, routing.shard(name), connections, world.database?.usedByOne ?? 0, performance.now())
+  await routing.putShard(name, { host, port, database, tls, connections, ...(settles ? { settling: true } : {}) })
+  settling.published(name, settles, performance.now())
+  return settles
 }
 
 /** A wall of the shared tables that was open on a Shard that had been Ready is something to look into. */

@@ -63,7 +63,12 @@ test('a Shard to be deleted stays Ready for those who live there, and says how m
 
 test('OP-20: connections that come and go are told when they make a tenth of the budget, or with what else there is to tell', () => {
   const seen = (used: number, tenants = 2) =>
-    shardStatus(shard(), { kind: 'ready', serverVersion: '18.4', connections: { budget: 80, perReplica: 31, used } }, tenants, NOW)
+    shardStatus(
+      shard(),
+      { kind: 'ready', serverVersion: '18.4', connections: { budget: 80, replicas: 2, perReplica: 31, used } },
+      tenants,
+      NOW,
+    )
   const before = seen(20)
   for (const used of [13, 20, 27]) expect(withSteadyUse(seen(used), before)).toEqual(before)
   for (const used of [12, 28]) expect(withSteadyUse(seen(used), before).connections).toMatchObject({ used })

@@ -46,3 +46,9 @@ function parse(text: string): (Partial<Placed> & { uid?: string }) | undefined {
     return undefined
   }
 }
+
+/** A tenant runs beside those of its Shard, also before it is placed there: a Shard that hangs keeps only its own waiting. Databases take long to make, and have places of their own. */
+export function laneOf(tenant: Tenant | undefined): string {
+  const shard = (tenant && (shardOf(tenant) ?? tenant.spec.shardRef?.name)) ?? ''
+  return tenant?.spec.isolation === 'database' ? `${shard} databases` : shard
+}

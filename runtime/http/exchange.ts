@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { channel } from 'node:diagnostics_channel'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
+import type { Deadlines } from '../resilience/deadline.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 
 /** Milliseconds in which a client takes nothing of what is sent to it. */
@@ -38,7 +39,7 @@ export class Exchange {
   readonly response: ServerResponse
   readonly requestId: string
   readonly #begunAt = performance.now()
-  readonly #deadline: NodeJS.Timeout
+  readonly #deadlines: Deadlines<Exchange>
   #abort: AbortController | undefined
   #over = false
   #onOver: (() => void) | undefined
@@ -48,12 +49,13 @@ export class Exchange {
   /** What every answer from now on carries. */
   headers: Record<string, string> = {}
 
-  constructor(request: IncomingMessage, response: ServerResponse, deadline: number, onDeadline: (exchange: Exchange) => void) {
+  constructor(request: IncomingMessage, response: ServerResponse, deadlines: Deadlines<Exchange>) {
     this.request = request
     this.response = response
     const sent = request.headers['x-request-id']
     this.requestId = typeof sent === 'string' && REQUEST_ID.test(sent) ? sent : randomUUID()
-    this.#deadline = setTimeout(() => onDeadline(this), deadline)
+    this.#deadlines = deadlines
+    deadlines.begin(this)
     begun.publish(undefined)
   }
 
@@ -89,7 +91,7 @@ export class Exchange {
   async stream(headers: Record<string, string>, pieces: AsyncGenerator<string, void>): Promise<void> {
     const first = await pieces.next()
     if (this.response.headersSent) return void (await pieces.return())
-    clearTimeout(this.#deadline)
+    this.#deadlines.end(this)
     this.#writeHead(200, headers)
     this.response.setTimeout(STALLED, () => this.response.destroy())
     if (this.request.method === 'HEAD') await pieces.return()
@@ -112,7 +114,7 @@ export class Exchange {
 
   /** The connection is done with this exchange. Gives what happened; 499 when the client left before its answer. */
   end(): ExchangeEnd {
-    clearTimeout(this.#deadline)
+    this.#deadlines.end(this)
     this.#over = true
     this.#onOver?.()
     const answered = this.response.writableFinished

@@ -15,6 +15,8 @@ export type ProblemType = {
 const always = (): boolean => true
 const never = (): boolean => false
 const ofTenant = ({ access }: Operation): boolean => access !== 'public'
+/** What is the same for everybody is at hand; all else waits for a database. */
+const waiting = (operation: Operation): boolean => ofTenant(operation) || operation.answers.some(({ status }) => status === 503)
 const onCommand = ({ isCommand }: Operation): boolean => isCommand
 const scoped = ({ access }: Operation): boolean => access !== 'public' && access !== 'any'
 const onCreation = ({ isCommand, path }: Operation): boolean => isCommand && !path.includes('{')
@@ -112,7 +114,7 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
     title: 'Something went wrong on our side',
     meaning: "A fault of ours. The log has the cause under the answer's `requestId`.",
     detail: 'The request could not be answered.',
-    on: always,
+    on: ofTenant,
   },
   'shard-unavailable': {
     title: "The tenant's database cannot be reached",
@@ -124,7 +126,7 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
     title: 'Too much to do at the moment',
     meaning: 'Too much to do in time. Try again after `Retry-After` seconds.',
     detail: 'The answer took too long.',
-    on: always,
+    on: waiting,
   },
 }
 

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { ERRORS, type ErrorCode, type Fault, TenantryError } from '../errors.ts'
+import { type Challenge, ERRORS, type ErrorCode, type Fault, TenantryError } from '../errors.ts'
 import { PROBLEM_TYPES, problemType } from './problem-types.ts'
 
 /** A problem document (RFC 9457) as callers read it; `errors` names the places of the input that are at fault. */
@@ -52,8 +52,16 @@ function hints(error: TenantryError): Record<string, string> {
   const headers: Record<string, string> = {}
   if (ERRORS[error.code] === 503 || ERRORS[error.code] === 429)
     headers['retry-after'] = String(Math.max(1, Math.ceil(error.retryAfter ?? 1)))
-  if (error.code === 'unauthenticated') headers['www-authenticate'] = 'ApiKey header="X-API-Key", Bearer'
+  const bearer = error.challenge === undefined ? 'Bearer' : `Bearer ${parametersOf(error.challenge)}`
+  if (error.code === 'unauthenticated') headers['www-authenticate'] = `ApiKey header="X-API-Key", ${bearer}`
+  else if (error.challenge !== undefined) headers['www-authenticate'] = bearer
   return headers
+}
+
+function parametersOf(challenge: Challenge): string {
+  return Object.entries(challenge)
+    .map(([name, value]) => `${name}="${value}"`)
+    .join(', ')
 }
 
 /**

@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { TenantryError } from '../errors.ts'
+import { Deadlines } from '../resilience/deadline.ts'
 import { type AppOptions, createApp } from './app.ts'
 import { Exchange, SAFE_HEADERS } from './exchange.ts'
 import { problem, toProblem } from './problems.ts'
@@ -25,9 +26,10 @@ export type Api = {
 /** Serves every feature's commands and queries. Port 0 takes a free one. Throws when the port is taken. */
 export async function serveApi(options: ApiOptions, port: number): Promise<Api> {
   const app = createApp(options)
+  const deadlines = new Deadlines<Exchange>(options.requestDeadline, onDeadline)
   let dismissing = false
   const server = createServer(LIMITS, (request, response) => {
-    const exchange = new Exchange(request, response, options.requestDeadline, onDeadline)
+    const exchange = new Exchange(request, response, deadlines)
     if (dismissing) response.setHeader('connection', 'close')
     response.on('close', () => logEnd(exchange, options))
     void app(exchange)
@@ -114,9 +116,12 @@ function close(server: Server, deadline: number): Promise<void> {
       return
     }
     const timer = setTimeout(() => server.closeAllConnections(), deadline)
-    server.close(() => {
-      clearTimeout(timer)
-      resolve()
-    })
+    // A connection counts as idle while the request in it has not been read. After a stall this comes before the reading: let that be first.
+    setImmediate(() =>
+      server.close(() => {
+        clearTimeout(timer)
+        resolve()
+      }),
+    )
   })
 }

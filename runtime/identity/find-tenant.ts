@@ -37,7 +37,7 @@ export type FindTenantOptions = { directory: TenantDirectory; baseDomain: string
  */
 export type FindTenant = (evidence: Evidence, requestId: string) => TenantContext | Promise<TenantContext>
 
-type Answer = Identity | { kind: 'unknown-key' } | { kind: 'unknown-token' } | { kind: 'void' }
+type Answer = Identity | { kind: 'unknown-key' } | { kind: 'unknown-token' } | { kind: 'void' } | { kind: 'no-token' }
 
 /**
  * What the table does not know, or knows as another tenant's, is refused only after a look at the routing config that is newer than the
@@ -63,7 +63,7 @@ export function createFindTenant(options: FindTenantOptions): FindTenant {
     const table = directory.table()
     const conclude = (answer: Answer): TenantContext | Promise<TenantContext> => {
       if (answer.kind === 'tenant' && isReachable(table, answer.route)) return contextOf(answer, requestId)
-      if (answer.kind === 'no-credential' || answer.kind === 'void') throw refusal(answer)
+      if (answer.kind === 'no-credential' || answer.kind === 'no-token' || answer.kind === 'void') throw refusal(answer)
       return afterLook(evidence, table, answer, requestId)
     }
     const answer = answerOf(evidence, table, options)
@@ -78,7 +78,7 @@ function answerOf(evidence: Evidence, table: RoutingTable, options: FindTenantOp
   if (apiKey !== undefined && key === undefined) return { kind: 'unknown-key' }
   if (authorization === undefined) return identifyWith(evidence, key, undefined, table, options)
   const token = /^Bearer +(\S+)$/i.exec(authorization)?.[1]
-  if (token === undefined) return { kind: 'void' }
+  if (token === undefined) return { kind: 'no-token' }
   const verdict = options.verifyToken(token, table.byId)
   const conclude = (said: Verdict): Answer => {
     if (said === 'void') return { kind: 'void' }
@@ -105,7 +105,8 @@ function contextOf({ route, caller, scopes }: Principal, requestId: string): Ten
 
 function refusal({ kind }: Exclude<Answer, { kind: 'tenant' }>): TenantryError {
   const [code, message] = REFUSALS[kind]
-  return new TenantryError(code, message)
+  // Only of a token that was sent: who has sent none, or another scheme, is told of no error (RFC 6750, 3.1).
+  return new TenantryError(code, message, kind === 'void' || kind === 'unknown-token' ? { challenge: { error: 'invalid_token' } } : {})
 }
 
 const REFUSALS = {
@@ -113,6 +114,7 @@ const REFUSALS = {
   'unknown-key': ['unauthenticated', 'The API key is not valid, or its time is over.'],
   'unknown-token': ['unauthenticated', 'The bearer token is not valid for the tenant that it names.'],
   void: ['unauthenticated', 'The header Authorization holds no bearer token that is valid.'],
+  'no-token': ['unauthenticated', 'The header Authorization holds no bearer token that is valid.'],
   'unknown-tenant': ['not-found', 'There is no such tenant.'],
   conflict: ['tenant-conflict', 'The API key, the bearer token, the host name and X-Tenant-ID do not all name the same tenant.'],
   suspended: ['tenant-suspended', 'This tenant is suspended; its data is kept. Ask those who run it to resume it.'],

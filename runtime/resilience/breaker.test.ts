@@ -2,7 +2,6 @@ import { channel } from 'node:diagnostics_channel'
 import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { createBreaker } from './breaker.ts'
-import { withDeadline } from './deadline.ts'
 
 class Away extends Error {}
 const fail = () => Promise.reject(new Away('away'))
@@ -39,14 +38,4 @@ test('what does not count proves that the dependency answers', async () => {
     expect(await outcome(breaker.run(() => Promise.reject(new Error('refused'))))).toBe('refused')
   }
   expect(breaker.state()).toBe(0)
-})
-
-test('a deadline answers in time, and heeds the caller', async () => {
-  const stuck = () => new Promise<never>(() => {})
-  await expect(withDeadline(10, stuck)).rejects.toMatchObject({ name: 'DeadlineExceeded', message: 'no result within 10 ms' })
-  const controller = new AbortController()
-  const work = withDeadline(10_000, stuck, controller.signal)
-  controller.abort(new Error('gone'))
-  await expect(work).rejects.toThrow('gone')
-  await expect(withDeadline(10, () => Promise.resolve('in time'))).resolves.toBe('in time')
 })

@@ -48,3 +48,15 @@ test('a Shard is there once its login is, and stays the same object until someth
   const shared = buildTable([buildDocument([], { a: { ...endpoint, connections: 31 } })], new Map([['a', login]]), same.shards)
   expect(shared.shards.get('a')).toMatchObject({ connections: 31 })
 })
+
+test('HT-15: a replica that comes leaves a Shard out while it settles, one that serves keeps it', () => {
+  const settling = [buildDocument([], { a: { ...endpoint, connections: 4, settling: true } })]
+  const logins = new Map([['a', login]])
+  const comes = buildTable(settling, logins, EMPTY_TABLE.shards)
+  expect([comes.shards.size, comes.waits]).toEqual([0, true])
+  const serves = buildTable(settling, logins, buildTable([buildDocument([], { a: endpoint })], logins, EMPTY_TABLE.shards).shards)
+  expect([serves.shards.get('a')?.connections, serves.waits]).toEqual([4, false])
+  const settled = [buildDocument([], { a: { ...endpoint, connections: 4 } })]
+  expect(buildTable(settled, logins, comes.shards).shards.get('a')?.connections).toBe(4)
+  expect(buildTable(settled, logins, serves.shards).shards.get('a')).toBe(serves.shards.get('a'))
+})

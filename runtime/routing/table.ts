@@ -20,6 +20,8 @@ export type RoutingTable = {
   origins: ReadonlySet<string>
   /** The Shards that can be logged in to. */
   shards: ReadonlyMap<string, ShardAccess>
+  /** A Shard is left out, since those who serve give back connections for us to have. */
+  waits: boolean
   /** The logins of tenants with a database of their own, by role. */
   logins: ReadonlyMap<string, Credentials>
   /** What the documents say twice; none of it is in the maps above, so that no request is served on a guess. */
@@ -31,7 +33,8 @@ export const EMPTY_TABLE: RoutingTable = buildTable([], new Map(), new Map())
 
 /**
  * Joins the documents into one table. What two tenants claim at once (an id, a key, a host) is given to neither and told in
- * `faults`. Shards that did not change keep their object of `previous`.
+ * `faults`. Shards that did not change keep their object of `previous`. One that is not in there is left out while it settles: so a replica that
+ * comes opens no connection before there is room for it.
  */
 export function buildTable(
   documents: Iterable<RoutingDocument>,
@@ -42,19 +45,16 @@ export function buildTable(
   const byHost = claims<Route>((route) => route)
   const byId = claims<Route>((route) => route)
   const byUid = claims<Route>((route) => route)
-  const shards = new Map<string, ShardAccess>()
-  for (const document of documents) {
+  const all = [...documents]
+  for (const document of all) {
     for (const route of document.tenants) {
       byUid.add(route.uid, route)
       byId.add(route.id, route)
       for (const host of route.hosts) byHost.add(host.toLowerCase(), route)
       for (const key of route.keys) byToken.add(key.sha256, knownKey(route, key))
     }
-    for (const [name, endpoint] of Object.entries(document.shards)) {
-      const login = credentials.get(name)
-      if (login !== undefined) shards.set(name, unchanged(previous.get(name), { ...endpoint, name, credentials: login }))
-    }
   }
+  const { shards, waits } = joinShards(all, credentials, previous)
   const origins = new Set([...byUid.map.values()].flatMap(({ settings }) => settings?.allowedOrigins ?? []))
   const faults = [
     ...byUid.doubles.map((uid) => `two routes with the uid ${uid}`),
@@ -64,7 +64,23 @@ export function buildTable(
     ...byToken.doubles.map(() => 'two tenants with the same key'),
   ]
   const byKey = Map.groupBy(byToken.map.values(), ({ foundBy }) => foundBy)
-  return { byKey, byHost: byHost.map, byId: byId.map, byUid: byUid.map, origins, shards, logins: credentials, faults }
+  return { byKey, byHost: byHost.map, byId: byId.map, byUid: byUid.map, origins, shards, waits, logins: credentials, faults }
+}
+
+function joinShards(
+  documents: readonly RoutingDocument[],
+  credentials: ReadonlyMap<string, Credentials>,
+  previous: ReadonlyMap<string, ShardAccess>,
+): Pick<RoutingTable, 'shards' | 'waits'> {
+  const shards = new Map<string, ShardAccess>()
+  let waits = false
+  for (const [name, endpoint] of documents.flatMap((document) => Object.entries(document.shards))) {
+    const login = credentials.get(name)
+    const before = previous.get(name)
+    if (endpoint.settling === true && before === undefined) waits = true
+    else if (login !== undefined) shards.set(name, unchanged(before, { ...endpoint, name, credentials: login }))
+  }
+  return { shards, waits }
 }
 
 function knownKey(route: Route, { name, sha256, prefix, scopes, expiresAt }: Route['keys'][number]) {

@@ -1,6 +1,6 @@
 import { Pool, type PoolClient } from 'pg'
 import { TenantryError } from '../errors.ts'
-import { withDeadline } from '../resilience/deadline.ts'
+import { createDeadline, type WithDeadline } from '../resilience/deadline.ts'
 import { type Step, sendBundle } from './bundle.ts'
 import { PlacedClient } from './client.ts'
 import { clientConfig, type Login, type SessionSettings } from './endpoint.ts'
@@ -21,11 +21,13 @@ const COMMIT: Step = { key: 'commit', text: () => 'COMMIT', values: [] }
 export class CheckoutPool {
   readonly #pool: Pool
   readonly #settings: SessionSettings
+  readonly #withDeadline: WithDeadline
   readonly #prepared = new WeakMap<PoolClient, PreparedStatements>()
   readonly #running = new Set<Promise<unknown>>()
 
   constructor(login: Login, settings: SessionSettings, take: TakePlace) {
     this.#settings = settings
+    this.#withDeadline = createDeadline(settings.deadline)
     const config = clientConfig(login, settings)
     class PooledClient extends PlacedClient {
       constructor() {
@@ -92,7 +94,7 @@ export class CheckoutPool {
       if (over) throw new Error('the transaction is over')
       const before = opening
       opening = []
-      const rows = await withDeadline(this.#settings.deadline, () => sendBundle(client, prepared, [...before, ...steps]), lost)
+      const rows = await this.#withDeadline(() => sendBundle(client, prepared, [...before, ...steps]), lost)
       return rows.slice(before.length)
     }
     try {

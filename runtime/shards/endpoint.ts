@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import { type ClientConfig, types as pgTypes, TypeOverrides } from 'pg'
 import type { Credentials, Limits, ShardEndpoint } from '../../config/routing.ts'
@@ -42,6 +43,9 @@ export function limitsWithin({ statementTimeout, deadline }: SessionSettings, li
   }
 }
 
+/** Names this replica to the server and to nobody else: so the operator sees how many connections each has, and no tenant the name of a pod. */
+const REPLICA = `tenantry-runtime/${randomBytes(4).toString('hex')}`
+
 /** True when both lead to the same server with the same login. */
 export function sameLogin(a: Login, b: Login): boolean {
   if (a.endpoint === b.endpoint && a.credentials === b.credentials) return true
@@ -57,7 +61,7 @@ export function clientConfig({ endpoint, credentials }: Login, settings: Session
     user: credentials.username,
     password: credentials.password,
     ssl: tls(endpoint, credentials),
-    application_name: 'tenantry-runtime',
+    application_name: REPLICA,
     connectionTimeoutMillis: settings.connectTimeout,
     // A pooler refuses them; there the login's own hold, which the operator has set.
     ...(settings.prepared === 0 ? {} : timeouts(settings)),

@@ -1,6 +1,6 @@
 import { channel } from 'node:diagnostics_channel'
 import { type Breaker, createBreaker } from '../resilience/breaker.ts'
-import { withDeadline } from '../resilience/deadline.ts'
+import { createDeadline, type WithDeadline } from '../resilience/deadline.ts'
 import type { Step } from './bundle.ts'
 import { CheckoutPool, type Interactive } from './checkout.ts'
 import type { Login, SessionSettings } from './endpoint.ts'
@@ -24,6 +24,7 @@ export class Shard {
   readonly #name: string
   readonly #settings: SessionSettings
   readonly #breaker: Breaker
+  readonly #withDeadline: WithDeadline
   readonly #pipelined: readonly PipelinedConnection[]
   readonly #checkout: CheckoutPool
 
@@ -32,6 +33,7 @@ export class Shard {
     this.login = login
     this.#settings = settings
     this.#breaker = breaker
+    this.#withDeadline = createDeadline(settings.deadline)
     this.#pipelined = Array.from({ length: settings.pipelined }, () => new PipelinedConnection(login, settings, take))
     this.#checkout = new CheckoutPool(login, settings, take)
   }
@@ -40,12 +42,11 @@ export class Shard {
   bundle(pin: number, steps: readonly Step[], signal?: AbortSignal): Promise<Row[][]> {
     const connection = this.#pipelined[pin % this.#pipelined.length]
     if (connection === undefined) throw new RangeError('a shard needs at least one pipelined connection')
-    const { deadline } = this.#settings
     return this.#breaker.run(async () => {
       try {
-        return await withDeadline(deadline, () => connection.send(steps), signal)
+        return await this.#withDeadline(() => connection.send(steps), signal)
       } catch (error) {
-        if (isAway(error)) connection.dropIfSilent(deadline)
+        if (isAway(error)) connection.dropIfSilent(this.#settings.deadline)
         throw error
       }
     })

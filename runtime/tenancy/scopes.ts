@@ -7,6 +7,7 @@ export function requireScope({ scopes }: Pick<TenantContext, 'scopes'>, scope: S
   if (scopes.has(scope)) return
   throw new TenantryError('forbidden', `This needs the scope ${scope}, which the credential does not have.`, {
     faults: [{ field: 'scope', message: `must include ${scope}` }],
+    challenge: { error: 'insufficient_scope', scope },
   })
 }
 

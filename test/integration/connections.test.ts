@@ -29,7 +29,7 @@ const TENANTS = [
 const database = `test_${randomBytes(4).toString('hex')}`
 const ALL = `SELECT count(*) FROM pg_stat_activity
   WHERE usename = ANY($1) OR usename LIKE '${database}_runtime_%' OR (usename = $2 AND (datname LIKE '${database}%' OR datname = ANY($1)))`
-const RUNTIMES = `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tenantry-runtime' AND (usename = ANY($1) OR usename LIKE '${database}_runtime_%')`
+const RUNTIMES = `SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'tenantry-runtime/%' AND (usename = ANY($1) OR usename LIKE '${database}_runtime_%')`
 let folder: string
 let nats: NatsServer
 let namespace: string

@@ -1,4 +1,8 @@
 import { beforeAll, describe, expect, test } from 'vitest'
+import type { Autoscaler, Deployment } from '../../operator/kubernetes/object.ts'
+import { readSettings } from '../../operator/settings.ts'
+import { divide, sharersOf, shortage } from '../../operator/shard/budget.ts'
+import { replicasOf } from '../../operator/shard/replicas.ts'
 import { createNamespace, judge, kubectl } from '../builders/cluster.ts'
 import { printFigure } from '../builders/figure.ts'
 import { type Manifest, OVERLAYS, podsOf, render } from '../builders/manifests.ts'
@@ -7,6 +11,9 @@ import { applyAll } from '../builders/shard.ts'
 
 // Kinds of projects that the API server does not know by itself.
 const FOREIGN = 'gateway.networking.k8s.io/'
+
+/** `spec.capacity.connections` of a Shard that says nothing. */
+const DEFAULT_CONNECTIONS = 80
 
 const rendered = new Map<string, Manifest[]>()
 let restricted: string
@@ -45,12 +52,19 @@ describe.each(OVERLAYS)('overlay %s', (overlay) => {
     printFigure(`K8-01: ${verdicts.length}/${verdicts.length} pods of ${overlay} accepted as restricted`)
   })
 
-  test('the operator divides connections among as many replicas as there can be: the most, one more while updating, and one that ends', () => {
+  test('HT-15: as many replicas as there can be have the connections that they need of a Shard that says nothing of them', () => {
     const manifests = rendered.get(overlay) ?? []
-    const scaler = manifests.find(({ kind }) => kind === 'HorizontalPodAutoscaler')
-    const operator = JSON.stringify(manifests.find(({ kind, metadata }) => kind === 'Deployment' && metadata.name === 'tenantry-operator'))
-    const [, replicas] = /"TENANTRY_RUNTIME_REPLICAS","value":"(\d+)"/.exec(operator) ?? []
-    expect(Number(replicas)).toBe(Number(scaler?.spec?.maxReplicas) + 2)
+    const named = (kind: string, name: string) => manifests.find((one) => one.kind === kind && one.metadata.name === name)
+    const deployment = named('Deployment', 'tenantry-runtime') as unknown as Deployment
+    const autoscaler = named('HorizontalPodAutoscaler', 'tenantry-runtime') as unknown as Autoscaler
+    const { count = 0 } = replicasOf(deployment, autoscaler) ?? {}
+    expect(count).toBeGreaterThan(autoscaler.spec.maxReplicas)
+    const sharers = sharersOf(readSettings({}), count)
+    const { perReplica } = divide(DEFAULT_CONNECTIONS, sharers, 0)
+    expect(shortage(divide(DEFAULT_CONNECTIONS, sharers, 0), sharers)).toBeUndefined()
+    printFigure(
+      `HT-15: overlay ${overlay}: at most ${count} replicas at once, ${perReplica} of ${DEFAULT_CONNECTIONS} connections for each`,
+    )
   })
 })
 

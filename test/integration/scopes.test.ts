@@ -42,13 +42,16 @@ function others(scope: string): Scope[] {
   return SCOPES.filter((one) => one !== scope)
 }
 
-async function call(operation: Offered, headers: Record<string, string>): Promise<{ status: number; text: string }> {
+async function call(
+  operation: Offered,
+  headers: Record<string, string>,
+): Promise<{ status: number; text: string; challenge: string | null }> {
   const answer = await fetch(`${runtime.url}${pathOf(operation, randomUUID())}`, {
     method: operation.method,
     headers: { 'content-type': 'application/json', ...headers },
     ...(operation.body === undefined ? {} : { body: JSON.stringify(operation.body) }),
   })
-  return { status: answer.status, text: await answer.text() }
+  return { status: answer.status, text: await answer.text(), challenge: answer.headers.get('www-authenticate') }
 }
 
 test.each(['key', 'token, scope', 'token, scp', 'gateway'])(
@@ -71,6 +74,7 @@ test.each(['key', 'token, scope', 'token, scp', 'gateway'])(
       if (scope === 'any') continue
       expect([id, without.status, none.status]).toEqual([id, 403, 403])
       expect(JSON.parse(without.text)).toMatchObject({ detail: expect.stringContaining(scope), errors: [{ field: 'scope' }] })
+      for (const { challenge } of [without, none]) expect(challenge).toBe(`Bearer error="insufficient_scope", scope="${scope}"`)
     }
     printFigure(`HT-01: ${offered.length} operations by ${way}, each open to its scope alone`)
   },

@@ -34,10 +34,10 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-async function ask(token: string, method: 'GET' | 'POST' = 'GET'): Promise<{ status: number; text: string }> {
+async function ask(token: string, method: 'GET' | 'POST' = 'GET'): Promise<{ status: number; text: string; challenge: string | null }> {
   const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
   const answer = await fetch(`${runtime.url}/v1/tasks`, { method, headers, ...(method === 'POST' ? { body: '{"title":"x"}' } : {}) })
-  return { status: answer.status, text: await answer.text() }
+  return { status: answer.status, text: await answer.text(), challenge: answer.headers.get('www-authenticate') }
 }
 
 const status = async (token: string) => (await ask(token)).status
@@ -57,6 +57,8 @@ test('TI-04: every attack is answered 401, and none of its words is in the answe
   const attacks = await tokenAttacks(acme, globex)
   const answers = await Promise.all(attacks.map(async ([what, token]) => ({ what, ...(await ask(token)) })))
   expect(answers.filter((answer) => answer.status !== 401).map(({ what, status }) => `${what}: ${status}`)).toEqual([])
+  const challenges = new Set(answers.map(({ challenge }) => challenge))
+  expect([...challenges]).toEqual(['ApiKey header="X-API-Key", Bearer error="invalid_token"'])
   const told = answers.map(({ text }) => text).join() + JSON.stringify(runtime.lines)
   for (const word of ['mallory', 'evil.example', 'dev/null', 'UNION']) expect(told).not.toContain(word)
   printFigure(`TI-04: ${answers.length} of ${attacks.length} attacks refused with 401, over HTTP`)

@@ -31,6 +31,12 @@ const HEADERS = {
     required: false,
     schema: { type: 'string' },
   },
+  challenge: {
+    description:
+      'How to prove who calls. Of a bearer token that was refused with `error="invalid_token"`, of one that may not do this with `error="insufficient_scope"` and the `scope` that it lacks (RFC 6750).',
+    required: true,
+    schema: { type: 'string', pattern: '^(ApiKey header="X-API-Key", )?Bearer( error="[a-z_]+"(, scope="[a-z:]+")?)?$' },
+  },
   retryAfter: { description: 'Seconds after which trying again makes sense.', required: true, schema: { type: 'integer', minimum: 1 } },
 } as const
 
@@ -70,6 +76,9 @@ function headersOf(status: number, known: Response['headers']): Pick<Response, '
   if (status === 503) return { headers: { 'Retry-After': HEADERS.retryAfter } }
   if (status === 429)
     return { headers: { 'Retry-After': HEADERS.retryAfter, RateLimit: HEADERS.rateLimit, 'RateLimit-Policy': HEADERS.policy } }
+  if (status === 401) return { headers: { 'WWW-Authenticate': HEADERS.challenge } }
+  // Not where the tenant is suspended.
+  if (status === 403) return { headers: { 'WWW-Authenticate': { ...HEADERS.challenge, required: false } } }
   return known === undefined ? {} : { headers: known }
 }
 
