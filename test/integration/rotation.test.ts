@@ -201,15 +201,11 @@ describe.each(SUBJECTS)('the login of a $kind', (subject) => {
     await locker.query('SELECT FROM pg_authid WHERE rolname = $1 FOR UPDATE', [role])
     await provoke()
     await vi.waitFor(async () => {
-      const waiting = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-      WHERE usename = $1 AND datname = $2 AND wait_event_type = 'Lock'`
-      const found = await superuser.query("SELECT FROM pg_stat_activity WHERE usename = $1 AND datname = $2 AND wait_event_type = 'Lock'", [
-        inject('postgres').adminUser,
-        database,
-      ])
-      expect(found.rowCount).toBeGreaterThan(0)
+      const waiting = "FROM pg_stat_activity WHERE usename = $1 AND datname = $2 AND wait_event_type = 'Lock'"
+      const whose = [inject('postgres').adminUser, database]
+      expect((await superuser.query(`SELECT ${waiting}`, whose)).rowCount).toBeGreaterThan(0)
       await operator.kill()
-      await superuser.query(waiting, [inject('postgres').adminUser, database])
+      await superuser.query(`SELECT pg_terminate_backend(pid) ${waiting}`, whose)
     }, PATIENCE)
     await locker.end()
   }
@@ -284,10 +280,8 @@ test('OP-16: what the second login of a tenant needs is given back, and what it 
 
 test('OP-16, PG-14: two logins of a tenant have its connections together, by halves, and the one that is left has all', async () => {
   await take({ kind: 'tenant', name: 'own', tenant: 'own' })
-  const limits = async () => {
-    const sql = 'SELECT rolname AS name, rolconnlimit AS connections FROM pg_roles WHERE rolname = ANY ($1) AND rolcanlogin ORDER BY 1'
-    return (await superuser.query(sql, [it.logins])).rows
-  }
+  const open = 'SELECT rolname AS name, rolconnlimit AS connections FROM pg_roles WHERE rolname = ANY ($1) AND rolcanlogin ORDER BY 1'
+  const limits = async () => (await superuser.query(open, [it.logins])).rows
   const halves = it.logins.map((name) => ({ name, connections: 20 }))
   const before = await credentials()
   await age(2 * HOUR)
