@@ -14,7 +14,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['**/*.test.ts'],
-          exclude: [...elsewhere, 'test/integration/**', 'test/e2e/**'],
+          exclude: [...elsewhere, 'test/integration/**', 'test/e2e/**', 'test/cluster/**'],
           isolate: false,
           maxWorkers: 2,
           testTimeout: 20_000,
@@ -45,6 +45,19 @@ export default defineConfig({
           testTimeout: 180_000,
           hookTimeout: 900_000,
           sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          name: 'cluster',
+          include: ['test/cluster/**/*.test.ts'],
+          exclude: elsewhere,
+          globalSetup: ['test/platform.ts'],
+          setupFiles: ['test/conformance.ts'],
+          maxWorkers: 1,
+          testTimeout: 900_000,
+          hookTimeout: 900_000,
+          sequence: { groupOrder: 3 },
         },
       },
     ],

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command } from 'commander'
+import { VERSION } from '../config/version.ts'
 import { createSharedBucket } from './cache/bucket.ts'
 import { connectRedis, type RedisConnection } from './cache/connection.ts'
 import { createSharedCache } from './cache/redis.ts'
@@ -10,6 +11,7 @@ import { purgeDeparted } from './events/departed.ts'
 import { Jetstream } from './events/jetstream.ts'
 import { Relay } from './events/relay.ts'
 import { followEvents } from './events/stream.ts'
+import { Timelines } from './events/timelines.ts'
 import { audit } from './features/audit/index.ts'
 import { exportOf } from './features/export/index.ts'
 import type { Feature } from './features/feature.ts'
@@ -24,6 +26,7 @@ import { createVerifyToken } from './identity/verify.ts'
 import { createLimiter, type Limiter } from './limits/limiter.ts'
 import { createLog, type Log } from './log.ts'
 import { serveMetrics } from './metrics.ts'
+import { catchUp } from './projections/catch-up.ts'
 import { Projector } from './projections/projector.ts'
 import { createQueryBus } from './queries/bus.ts'
 import { createRead } from './queries/read.ts'
@@ -46,6 +49,7 @@ const STREAM = { stream: 'TENANTRY', prefix: 'tenantry' }
 /** The programs' exit codes: 0 drained, 1 failed, 2 the settings cannot be used. */
 async function main(): Promise<void> {
   new Command('runtime')
+    .version(VERSION)
     .description('Serves the API of the tenants that the routing config names.')
     .addHelpText('after', `\nSettings (environment):\n${describeSettings()}\n`)
     .allowExcessArguments(false)
@@ -167,7 +171,17 @@ function openEvents({ natsUrl }: Settings, { routing, session, cache, log }: Par
   }
   const projector = new Projector({ ...shared, projections: PROJECTIONS })
   held.defer(() => projector.stop())
-  const relay = new Relay({ ...shared, prefix: STREAM.prefix })
+  const timelines = new Timelines({
+    ...shared,
+    shards: () => (routing.loaded() ? routing.table().shards.keys() : []),
+    tenants: () => tenantsOf(routing),
+    settle: async (tenant) => {
+      for (const projection of PROJECTIONS) await catchUp(session, projection, tenant, Number.POSITIVE_INFINITY)
+    },
+    onRewind: (agoMs) => cache?.rewind(agoMs),
+  })
+  held.defer(() => timelines.stop())
+  const relay = new Relay({ ...shared, prefix: STREAM.prefix, timeline: (tenant) => timelines.of(tenant) })
   held.defer(() => relay.stop())
   return (uid) => relay.wake(uid)
 }

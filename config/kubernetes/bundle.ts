@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto'
 import { cp, mkdir, readdir, readFile, rm, utimes } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { build } from 'esbuild'
-
-const REPOSITORY = resolve(import.meta.dirname, '..', '..')
+import { REPOSITORY } from './target.ts'
 
 /** The programs that are shipped as images. */
 export const PROGRAMS = ['operator', 'runtime'] as const

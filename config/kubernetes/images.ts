@@ -1,9 +1,8 @@
 import { readFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { run } from '../local/run.ts'
 import { bundle, PROGRAMS, type ProgramName } from './bundle.ts'
-
-const REPOSITORY = resolve(import.meta.dirname, '..', '..')
+import { REPOSITORY } from './target.ts'
 
 /** An image that was built: its repository, and its tag, which is the version and what the sources hash to. */
 export type Image = { name: string; tag: string }

@@ -6,7 +6,7 @@ import { CommandError, run } from './run.ts'
 export type Kubectl = (args: readonly string[], input?: string) => Promise<string>
 
 /** A kubectl for the platform in `layout`; it keeps its cache in there too. */
-export function kubectlFor(layout: Layout, signal: AbortSignal): Kubectl {
+export function kubectlFor(layout: Pick<Layout, 'kubectl' | 'kubeconfig' | 'folder'>, signal: AbortSignal): Kubectl {
   const env = { KUBECONFIG: layout.kubeconfig, KUBECACHEDIR: join(layout.folder, 'cache') }
   return async (args, input) => (await run(layout.kubectl, args, { env, signal, ...(input === undefined ? {} : { input }) })).stdout
 }

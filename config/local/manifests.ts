@@ -1,12 +1,15 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseAllDocuments, stringify } from 'yaml'
-import { type Layout, NAMESPACE, type ShardName } from './layout.ts'
+import { NAMESPACE, type ShardName } from './layout.ts'
 import type { PostgresServer } from './servers/postgres.ts'
 
-/** The Shards of config/samples with the addresses of the servers here, each with the Secrets that it refers to, as YAML. */
-export async function shardManifests(layout: Layout, servers: Readonly<Record<ShardName, PostgresServer>>): Promise<string> {
-  const shards = parseAllDocuments(await readFile(join(layout.repository, 'config', 'samples', 'shards.yaml'), 'utf8'))
+/** Where a Postgres is that becomes a Shard, and what opens it. */
+type ShardServer = Pick<PostgresServer, 'host' | 'port' | 'adminUser' | 'adminPassword' | 'ca'>
+
+/** The Shards of config/samples with the addresses of these servers, each with the Secrets that it refers to, as YAML. */
+export async function shardManifests(repository: string, servers: Readonly<Record<ShardName, ShardServer>>): Promise<string> {
+  const shards = parseAllDocuments(await readFile(join(repository, 'config', 'samples', 'shards.yaml'), 'utf8'))
   const documents: object[] = Object.entries(servers).flatMap(([name, server]) => [
     secret(`${name}-admin`, { username: server.adminUser, password: server.adminPassword }),
     secret(`${name}-ca`, { 'ca.crt': server.ca }),

@@ -32,7 +32,7 @@ export async function up(layout: Layout, progress: Progress, signal: AbortSignal
   await openCluster(layout, servers.controlPlane)
   const kubectl = kubectlFor(layout, signal)
   await progress.step('custom resources and rights', () => applyDefinitions(layout, kubectl))
-  await progress.step('shards', async () => apply(kubectl, { text: await shardManifests(layout, servers.shards) }))
+  await progress.step('shards', async () => apply(kubectl, { text: await shardManifests(layout.repository, servers.shards) }))
   const addresses = await startPrograms(layout, kubectl, servers, progress, signal)
   await progress.step('tenants', () => createMissing(kubectl, samples(layout, 'tenants.yaml')))
   await progress.step('all Ready', () => allReady(layout, kubectl))

@@ -1,6 +1,6 @@
 import type { Isolation } from '../../crds/tenant.ts'
 import type { Database } from './connect.ts'
-import { hasLoginSettings, SHARED_LIMITS } from './login.ts'
+import { hasLoginSettings, type OwnLogin, SHARED_LIMITS } from './login.ts'
 import { type Physical, physicalNames, ROWS_SCHEMA, type ShardNames } from './names.ts'
 import { neighboursOf } from './neighbours.ts'
 import { OPEN_TABLE } from './rows.ts'
@@ -73,8 +73,8 @@ export type TenantFacts = {
   version: number
   /** Of a tenant's own database: the last migration of what surrounds its tables. */
   baseVersion: number
-  /** Of the role: how many connections it may have, without a limit -1, and what is set for it, everywhere and in the tenant's database, as `name=value`. */
-  limits: { connections: number; settings: readonly string[] }
+  /** The logins of a tenant's own database, those of the two that are there. */
+  logins: readonly OwnLogin[]
 }
 
 /** Reads what the server and the admin login are. */
@@ -205,8 +205,9 @@ const TENANT_FACTS = `
          CASE $6::text WHEN 'row' THEN (SELECT coalesce(max(m.version), 0) FROM tenantry.row_migrations m)
               ELSE (SELECT coalesce(max(m.version), 0) FROM tenantry.migrations m WHERE m.tenant = $1::uuid) END AS version,
          coalesce(t.base_version, 0) AS "baseVersion",
-         json_build_object('connections', coalesce(l.rolconnlimit, -1), 'settings', coalesce(l.rolconfig, '{}') || ARRAY(SELECT pg_catalog.unnest(s.setconfig)
-           FROM pg_catalog.pg_db_role_setting s WHERE s.setrole = l.oid AND s.setdatabase = d.oid)) AS limits
+         coalesce((SELECT json_agg(json_build_object('name', o.rolname, 'inUse', o.oid = l.oid, 'canLogin', o.rolcanlogin, 'connections', o.rolconnlimit,
+             'settings', coalesce(o.rolconfig, '{}') || ARRAY(SELECT pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s WHERE s.setrole = o.oid AND s.setdatabase = d.oid)))
+           FROM pg_catalog.pg_roles o WHERE l.oid IS NOT NULL AND o.rolname IN (r.rolname, (r.rolname || '_b')::name)), '[]') AS logins
     FROM (VALUES (1)) one
     LEFT JOIN tenantry.tenants t ON t.uid = $1::uuid
     LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = coalesce(t.schema_name, $2::name)

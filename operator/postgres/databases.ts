@@ -88,17 +88,19 @@ VALUES (${text(uid)}, ${text(installation)}, ${text(namespace)}, ${text(id)}, 'd
 /** How a login is let in: its password as a verifier, and its limits. */
 export type Entry = { login: string; verifier: string; limits: LoginLimits }
 
-/** Holds the login of a tenant's database to its limits. */
-export function limitLogin({ database }: Physical, login: string, limits: LoginLimits): string {
-  return `ALTER ROLE ${name(login)} CONNECTION LIMIT ${limits.connections};
+/** Holds a login of a tenant's database to its limits, and has the one that is not the role act as it from its first statement on. */
+export function limitLogin({ database, role }: Physical, login: string, limits: LoginLimits): string {
+  const acting = `ALTER ROLE ${name(login)} SET role = ${name(role)};
+ALTER ROLE ${name(login)} IN DATABASE ${name(database)} RESET role;`
+  return `${login === role ? '' : acting}
+ALTER ROLE ${name(login)} CONNECTION LIMIT ${limits.connections};
 ${setLimits(database, login, limits)}`
 }
 
 /** Makes one of a tenant's logins valid: the role itself, or one that acts as it from its first statement on. */
 export function letIn(physical: Physical, { login, verifier, limits }: Entry): string {
   const { database, role } = physical
-  const acting = `GRANT ${name(role)} TO ${name(login)} WITH INHERIT FALSE, SET TRUE;
-ALTER ROLE ${name(login)} SET role = ${name(role)};`
+  const acting = `GRANT ${name(role)} TO ${name(login)} WITH INHERIT FALSE, SET TRUE;`
   return `${block(`IF NOT (${exists(login)}) THEN CREATE ROLE ${name(login)} NOLOGIN; END IF;`)}
 ${login === role ? '' : acting}
 ALTER ROLE ${name(login)} LOGIN PASSWORD ${text(verifier)};

@@ -25,9 +25,34 @@ export function loginSettings({ statementMs, lockMs, idleInTransactionMs }: Limi
 
 /** Whether settings as the catalog has them, `name=value`, hold these and none of the names twice. Others beside them are not looked at. */
 export function hasLoginSettings(found: readonly string[], limits: Limits): boolean {
-  return loginSettings(limits).every(([setting, value]) => {
-    const own = found.filter((one) => one.startsWith(`${setting}=`))
-    // An empty list is kept as one empty name.
-    return own.length === 1 && own[0] === `${setting}=${value === '' ? '""' : value}`
+  return loginSettings(limits).every(([setting, value]) => isSet(found, setting, value))
+}
+
+function isSet(found: readonly string[], setting: string, value: string): boolean {
+  const own = found.filter((one) => one.startsWith(`${setting}=`))
+  // An empty list is kept as one empty name.
+  return own.length === 1 && own[0] === `${setting}=${value === '' ? '""' : value}`
+}
+
+/** One of the two logins of a tenant's own database: whether the runtime is told to use it, and what is set for it, as `name=value`. Without a limit of connections -1. */
+export type OwnLogin = { name: string; inUse: boolean; canLogin: boolean; connections: number; settings: readonly string[] }
+
+/** The logins that have to be as they should: the one in use, and the other as long as it is let in. */
+export function openLogins(logins: readonly OwnLogin[]): OwnLogin[] {
+  return logins.filter(({ inUse, canLogin }) => inUse || canLogin)
+}
+
+/** What each of so many logins may take of what their tenant may. */
+export function sharedBy(logins: number, limits: LoginLimits): LoginLimits {
+  return { ...limits, connections: Math.floor(limits.connections / Math.max(logins, 1)) }
+}
+
+/** Whether the logins that are let in hold a tenant to its limits together, and act as its role from their first statement on. */
+export function areHeld(logins: readonly OwnLogin[], role: string, limits: LoginLimits): boolean {
+  const open = openLogins(logins)
+  const share = sharedBy(open.length, limits)
+  return open.every(({ name, connections, settings }) => {
+    const acts = name === role || isSet(settings, 'role', role)
+    return acts && connections === share.connections && hasLoginSettings(settings, share)
   })
 }

@@ -32,7 +32,7 @@ function builders(text: string): [string, string][] {
     setVerifier: statements.setVerifier(names, text),
     prepareSpare: statements.prepareSpare(names, [], text),
     revokeLogin: statements.revokeLogin(text),
-    closeLogins: statements.closeLogins(names),
+    dropLogins: statements.dropLogins(names),
     endConnections: statements.endConnections(text),
     migrateDatabase: statements.migrateDatabase(names, { ...migration, sql: 'GRANT :runtime, :tenants TO :rows' }),
     migrateTenant: statements.migrateTenant(text, place, migration),

@@ -78,9 +78,11 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ${text(lo
 REVOKE ${name(login)} FROM CURRENT_USER GRANTED BY CURRENT_USER;`
 }
 
-/** Lets neither of the runtime's logins in any more, as far as they are there. */
-export function closeLogins({ login, spare }: ShardNames): string {
-  return [login, spare].map((one) => block(`IF ${exists(one)} THEN ${revokeLogin(one)} END IF;`)).join('\n')
+/** Lets neither of the runtime's logins in any more, and removes each that owns nothing. */
+export function dropLogins({ login, spare }: ShardNames): string {
+  const drop = (one: string) => `${revokeLogin(one)}
+  BEGIN DROP ROLE ${name(one)}; EXCEPTION WHEN dependent_objects_still_exist THEN NULL; END;`
+  return [login, spare].map((one) => block(`IF ${exists(one)} THEN ${drop(one)} END IF;`)).join('\n')
 }
 
 /** One migration of a Shard's database. Of two that start at once, the second waits, finds the version taken and is rolled back. */

@@ -3,7 +3,7 @@ import type { Logger } from '../loop/logger.ts'
 import { openDatabase } from '../postgres/connect.ts'
 import { shardNames } from '../postgres/names.ts'
 import { dropSpare, readSpares } from '../postgres/spares.ts'
-import { closeLogins } from '../postgres/statements.ts'
+import { dropLogins } from '../postgres/statements.ts'
 import { writeLogin } from '../routing/credentials.ts'
 import { observeShard, type Shard, type ShardSources } from './observe.ts'
 
@@ -32,7 +32,7 @@ async function tidyUp(tools: ReleaseTools, shard: Shard, signal: AbortSignal): P
   if (facts?.mark !== mark && facts?.mark !== formerMark) return
   const database = openDatabase(access)
   try {
-    await database.run(closeLogins(names))
+    await database.run(dropLogins(names))
     for (const spare of await readSpares(database)) await database.run(dropSpare(spare.name))
   } finally {
     await database.close()

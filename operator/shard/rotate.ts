@@ -25,6 +25,8 @@ export type Logins = {
   spare: string
   /** Statements that make it valid with this verifier, with all that the other one has; whatever was there of it is replaced. */
   prepare: (verifier: string) => string
+  /** Statements that give the one in use what the two have had together, once it is alone. */
+  alone?: string
   /** Logs in with it; rejects when it is refused. */
   prove: (password: string) => Promise<unknown>
   database: Pick<Database, 'run'>
@@ -56,8 +58,8 @@ export async function applyRotation(
 }
 
 const ACTIONS: Record<RotationStep, (tools: RotationTools, logins: Logins, signal: AbortSignal) => Promise<void>> = {
-  revoke: async ({ recorder }, { database, spare, object }) => {
-    await database.run(revokeLogin(spare))
+  revoke: async ({ recorder }, { database, spare, object, alone = '' }) => {
+    await database.run(`${revokeLogin(spare)}\n${alone}`)
     await recorder.record(object, 'Normal', 'OldLoginRevoked', `The login ${spare} is let in no more.`)
   },
   'end-connections': (_, { database, spare }) => database.run(endConnections(spare)),

@@ -12,6 +12,7 @@ import {
   openDatabaseTo,
   retainDatabase,
 } from '../postgres/databases.ts'
+import { openLogins, sharedBy } from '../postgres/login.ts'
 import { latest } from '../postgres/migrations.ts'
 import { ownLogins } from '../postgres/names.ts'
 import { raiseEpoch } from '../postgres/owners.ts'
@@ -34,7 +35,8 @@ export async function makeDatabase(target: Target): Promise<void> {
   await tools.connections.apart(shard, physical.database, (own) => fill(own, target))
   const { username, password } = await loginOf(target)
   const { migrations } = tools
-  const entry = { login: username, verifier: await scramVerifier(password), limits }
+  const share = sharedBy(openLogins(facts.logins).length, limits)
+  const entry = { login: username, verifier: await scramVerifier(password), limits: share }
   await database.run(openDatabaseTo(physical, entry, identity.uid, latest(migrations.database), migrations.tenant))
 }
 

@@ -1,5 +1,6 @@
 import { readSpareLogin } from '../postgres/catalog.ts'
-import { letIn } from '../postgres/databases.ts'
+import { letIn, limitLogin } from '../postgres/databases.ts'
+import { sharedBy } from '../postgres/login.ts'
 import { ownLogins } from '../postgres/names.ts'
 import { loginIn, readLogin } from '../routing/credentials.ts'
 import { applyRotation } from '../shard/rotate.ts'
@@ -23,12 +24,15 @@ export async function rotateLogin(target: Target, tenant: Tenant, now: number, s
   // The watch may not have brought back the last rotation yet: what it takes for the spare would be the login in use.
   const fresh = await readLogin({ client: tools.client, namespace: identity.namespace, signal }, physical.role)
   if (fresh?.password !== before.password) return CATCH_UP_MS
+  const half = sharedBy(2, target.limits)
   const logins = {
     object: tenant,
     key: physical.role,
     before,
     spare,
-    prepare: (verifier: string) => letIn(physical, { login: spare, verifier, limits: target.limits }),
+    prepare: (verifier: string) =>
+      `${letIn(physical, { login: spare, verifier, limits: half })}\n${limitLogin(physical, before.username, half)}`,
+    alone: limitLogin(physical, before.username, target.limits),
     prove: (password: string) =>
       tools.connections.apart(shard, physical.database, (own) => own.run('SELECT 1'), { username: spare, password }),
     database,

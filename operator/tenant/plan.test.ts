@@ -41,8 +41,7 @@ const record = {
   retained: false,
   made: true,
 } as const
-const limits = { connections: -1, settings: [] }
-const whole: TenantFacts = { record, placeExists: true, roleExists: true, granted: true, version: 2, baseVersion: 0, limits }
+const whole: TenantFacts = { record, placeExists: true, roleExists: true, granted: true, version: 2, baseVersion: 0, logins: [] }
 const nothing: TenantFacts = { ...whole, record: undefined, placeExists: false, roleExists: false, granted: false, version: 0 }
 const latest = { tenant: 2, database: 2 }
 const seen = (facts: Partial<TenantFacts> = {}): Look => ({ kind: 'seen', facts: { ...whole, ...facts }, database: 'tenantry' })
@@ -73,9 +72,18 @@ const removed: Changes = { ...deleted, spec: { deletionPolicy: 'Delete' } }
 const ownRecord = { ...record, isolation: 'database', database: NAME, schema: 'tenant' } as const
 const times = ['statement_timeout=2000ms', 'lock_timeout=1000ms', 'idle_in_transaction_session_timeout=6000ms']
 const settings = ['search_path=""', 'plan_cache_mode=force_generic_plan', 'enable_seqscan=off', ...times]
-const own = { ...whole, record: ownRecord, baseVersion: 2, limits: { connections: 20, settings } }
-const limited = (connections: number, ...more: string[]) =>
-  inMode('database', { ...own, limits: { connections, settings: [...settings, ...more] } })
+const login = (name: string, connections: number, ...more: string[]) => ({
+  name,
+  inUse: name === NAME,
+  canLogin: true,
+  connections,
+  settings: [...settings, ...more],
+})
+const own = { ...whole, record: ownRecord, baseVersion: 2, logins: [login(NAME, 20)] }
+const limited = (connections: number, ...more: string[]) => inMode('database', { ...own, logins: [login(NAME, connections, ...more)] })
+const OTHER = `${NAME}_b`
+const besides = (connections: number, ...others: (typeof own)['logins']) =>
+  inMode('database', { ...own, logins: [login(NAME, connections), ...others] })
 const inMode = (isolation: Isolation, facts: Partial<TenantFacts>) => world(seen(facts), { spec: { isolation } })
 
 const kept = { ...record, owner: 'former', name: 'former', retained: true }
@@ -109,6 +117,12 @@ const steps: [string, TenantWorld, string[], string | undefined][] = [
   ['nothing for a login that has its limits, whatever else is set for it', limited(20, 'work_mem=64MB'), [], undefined],
   ['a number of connections that was changed', limited(-1), ['limit'], undefined],
   ['a time that was changed for the one database', limited(20, 'statement_timeout=0'), ['limit'], undefined],
+  ['half of the connections for each of two logins', besides(10, login(OTHER, 10, `role=${NAME}`)), [], undefined],
+  ['two logins that may have more than one', besides(20, login(OTHER, 20, `role=${NAME}`)), ['limit'], undefined],
+  ['a login that acts as itself', besides(10, login(OTHER, 10)), ['limit'], undefined],
+  ['a login that acts as another', besides(10, login(OTHER, 10, 'role=another')), ['limit'], undefined],
+  ['all for the one that is left', besides(10, { ...login(OTHER, 10), canLogin: false }), ['limit'], undefined],
+  ['nothing for one that is not let in', besides(20, { ...login(OTHER, 20), canLogin: false }), [], undefined],
   ['the times of another plan', world(seen(own), { spec: { isolation: 'database', plan: 'basic' } }), ['limit'], undefined],
   [
     'the connections that the spec asks for',

@@ -1,6 +1,6 @@
 import { TENANT_FINALIZER, TENANT_RELEASE, type TenantCondition, type TenantReason, type TenantSpec } from '../../crds/tenant.ts'
 import type { TenantFacts } from '../postgres/catalog.ts'
-import { hasLoginSettings, type LoginLimits } from '../postgres/login.ts'
+import { areHeld } from '../postgres/login.ts'
 import { findConflict, isOwn } from './conflict.ts'
 import { dueStep } from './key-rotation.ts'
 import { type ApiKey, keySecretName } from './keys.ts'
@@ -103,14 +103,10 @@ function provisionSteps({ hasLogin, tenant }: TenantWorld, { record, granted, ..
   if (record.owner !== tenant.metadata.uid) steps.push({ kind: 'adopt' })
   else if (record.retained) steps.push({ kind: 'reopen' })
   else if (!granted || (ownDatabase && !hasLogin)) steps.push({ kind: 'grant' })
-  else if (ownDatabase && !areLimits(at.limits, limitsOf(tenant.spec))) steps.push({ kind: 'limit' })
+  else if (ownDatabase && !areHeld(at.logins, record.role, limitsOf(tenant.spec))) steps.push({ kind: 'limit' })
   const isBehind = at.version < latest.tenant || (ownDatabase && at.baseVersion < latest.database)
   if (isBehind && record.isolation !== 'row') steps.push({ kind: 'migrate', from: at.version })
   return steps
-}
-
-function areLimits(found: TenantFacts['limits'], wanted: LoginLimits): boolean {
-  return found.connections === wanted.connections && hasLoginSettings(found.settings, wanted)
 }
 
 function keySteps({ tenant, keys, now }: TenantWorld, wanted: NonNullable<TenantSpec['apiKeys']>): KeyStep[] {

@@ -4,7 +4,7 @@ import type { Recorder } from '../kubernetes/recorder.ts'
 import { readSpareLogin, readTenant } from '../postgres/catalog.ts'
 import { isOutage } from '../postgres/failure.ts'
 import { ownLogins, tenantName } from '../postgres/names.ts'
-import { dataUid, shardOf, type Tenant } from './home.ts'
+import { dataUid, homeInStatus, shardOf, type Tenant } from './home.ts'
 import type { TenantWorld } from './observe.ts'
 import { blockedRemoval, type DatabaseStep, type Failure } from './plan.ts'
 import type { Target } from './target.ts'
@@ -37,13 +37,16 @@ export function describeRemoval(tenant: Tenant, { kind }: DatabaseStep, shard: s
   return { stage: 'Provisioned', reason: outage ? 'ShardUnreachable' : 'DeletionBlocked', message, cause }
 }
 
-/** Says what has become of the data. */
+/** Says what has become of the data; also of what was removed by a pass that did not live to tell. */
 export async function tellEnd(recorder: Recorder, { tenant, look }: TenantWorld, steps: readonly DatabaseStep[]): Promise<void> {
-  if (look.kind !== 'seen' || look.facts.record === undefined) return
-  const { isolation, database, schema } = look.facts.record
+  if (look.kind !== 'seen') return
+  const { record } = look.facts
+  const stood = record ?? (tenant.spec.deletionPolicy === 'Delete' ? homeInStatus(tenant) : undefined)
+  if (stood === undefined) return
+  const { isolation, database, schema } = stood
   const what = isolation === 'row' ? `the rows in schema ${schema} of` : isolation === 'schema' ? `schema ${schema} of` : 'the whole of'
   const place = `${what} database ${database} on Shard ${shardOf(tenant)}`
-  if (steps.some(({ kind }) => kind === 'drop'))
+  if (record === undefined || steps.some(({ kind }) => kind === 'drop'))
     await recorder.record(tenant, 'Normal', 'DataRemoved', `Removed ${place}, what let the runtime in, the API keys and the route.`)
   else
     await recorder.record(

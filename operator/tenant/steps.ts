@@ -2,13 +2,13 @@ import type { Isolation } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
 import { limitLogin } from '../postgres/databases.ts'
 import { sqlState } from '../postgres/failure.ts'
+import { openLogins, sharedBy } from '../postgres/login.ts'
 import { latest } from '../postgres/migrations.ts'
 import { physicalNames, shardNames } from '../postgres/names.ts'
 import { createRowTenant, dropRowTenant, grantRows } from '../postgres/rows.ts'
 import { provideTenant } from '../postgres/spares.ts'
 import { dropTenant, grantTenant, migrateTenant, reopenRecord, reopenTenant, retainRecord, retainTenant } from '../postgres/statements.ts'
 import type { Home } from '../routing/build.ts'
-import { loginIn } from '../routing/credentials.ts'
 import { adoptDatabase, keepDatabase, makeDatabase, removeDatabase } from './database.ts'
 import { dataUid, homeInStatus, shardOf, type Tenant } from './home.ts'
 import { limitsOf } from './limits.ts'
@@ -59,7 +59,6 @@ export function targetOf(tools: TenantTools, { look, tenant, installation }: Ten
     physical,
     facts: look.facts,
     limits: limitsOf(tenant.spec),
-    login: loginIn(tools.logins(), physical.role)?.username ?? physical.role,
     database,
     signal,
   }
@@ -101,7 +100,10 @@ const DATABASE: Record<DatabaseStep['kind'], Action> = {
   adopt: adoptDatabase,
   reopen: makeDatabase,
   grant: makeDatabase,
-  limit: ({ database, physical, login, limits }) => database.run(limitLogin(physical, login, limits)),
+  limit: ({ database, physical, limits, facts }) => {
+    const open = openLogins(facts.logins)
+    return database.run(open.map(({ name }) => limitLogin(physical, name, sharedBy(open.length, limits))).join('\n'))
+  },
   migrate: makeDatabase,
   retain: keepDatabase,
   drop: removeDatabase,

@@ -48,8 +48,6 @@ export type Target = {
   facts: TenantFacts
   /** What its spec says that it may take. */
   limits: LoginLimits
-  /** The login in use, of a tenant with a database of its own. */
-  login: string
   database: Pick<Database, 'query' | 'run'>
   signal: AbortSignal
 }

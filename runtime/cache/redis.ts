@@ -6,6 +6,9 @@ import type { RedisConnection } from './connection.ts'
 /** How long an entry lives, and at least how long a floor: longer than any load can take. Milliseconds. */
 const TIME_TO_LIVE = 60_000
 
+/** After so many milliseconds nothing is left of what was stored before, whatever was raised until a moment later. */
+export const LAPSED = TIME_TO_LIVE + 5_000
+
 // One hash for each key: f floor, p position, v version, t tenant, b body. Floor and entry stand together, so that a script
 // compares them at once; whoever comes late with something older changes nothing.
 const STORE = `

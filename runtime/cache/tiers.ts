@@ -2,7 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import type { AnswerCache } from '../queries/read.ts'
 import { cacheKey } from './keys.ts'
 import { MemoryCache, type MemoryOptions } from './memory.ts'
-import type { SharedCache } from './redis.ts'
+import { LAPSED, type SharedCache } from './redis.ts'
 
 const lookups = channel('tenantry:cache')
 
@@ -12,11 +12,15 @@ export type Cache = AnswerCache & {
   raise: (tenantUid: string, keys: readonly string[], position: number) => void
   /** Events may have been missed: nothing this process has is trusted any more. */
   forget: () => void
+  /** A database was set back so many milliseconds ago: nothing from before is trusted, and Redis is left alone until all of it has lapsed. */
+  rewind: (agoMs: number) => void
 }
 
-/** A cache in this process and, when `shared` is given, in Redis behind it. */
-export function createCache(shared: SharedCache | undefined, options?: MemoryOptions): Cache {
+/** A cache in this process and, when `redis` is given, in Redis behind it. */
+export function createCache(redis: SharedCache | undefined, options?: MemoryOptions): Cache {
   const memory = new MemoryCache(options)
+  let shared = redis
+  let resting: NodeJS.Timeout | undefined
   return {
     peek: (uid, key) => {
       const known = memory.get(cacheKey({ uid }, key))
@@ -51,6 +55,15 @@ export function createCache(shared: SharedCache | undefined, options?: MemoryOpt
       }
     },
     forget: () => memory.forget(),
+    rewind: (agoMs) => {
+      if (agoMs >= LAPSED) return
+      memory.forget()
+      shared = undefined
+      clearTimeout(resting)
+      resting = setTimeout(() => {
+        shared = redis
+      }, LAPSED - agoMs).unref()
+    },
   }
 }
 

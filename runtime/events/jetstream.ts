@@ -37,6 +37,8 @@ const PUBLISH_TIMEOUT = 5_000
 const RETRY_WAIT = 500
 const ACK_WAIT = 30_000
 const MOST_UNACKNOWLEDGED = 2_000
+/** JetStream's code for a message that is not there. */
+const SEQUENCE_NOT_FOUND = 10_043
 const KEEP = 7 * 24 * 60 * 60 * 1_000
 
 /**
@@ -60,13 +62,17 @@ export class Jetstream {
     return this.#connection.present !== undefined
   }
 
-  /** Publishes one event. Resolves when the stream has it; throws `NatsAway` or what NATS said. */
+  /**
+   * Publishes one event. Resolves when the stream has it; throws `NatsAway` or what NATS said. NATS remembers ids for two minutes, also those of
+   * messages that were taken out meanwhile: what it takes for known is looked for, and when it is not there it can be published after that time.
+   */
   async publish(subject: string, text: string, id: string): Promise<void> {
     const connection = this.#connection.present
     if (connection === undefined) throw new NatsAway()
     try {
       this.#client ??= jetstream(connection)
-      await this.#client.publish(subject, text, { msgID: id, timeout: PUBLISH_TIMEOUT })
+      const { duplicate, seq } = await this.#client.publish(subject, text, { msgID: id, timeout: PUBLISH_TIMEOUT })
+      if (duplicate && !(await this.#has(seq))) throw new Error(`NATS takes an event for known that was taken out: ${id}`)
     } catch (error) {
       this.#repair()
       throw error
@@ -114,6 +120,33 @@ export class Jetstream {
     await (await this.#manager())?.streams.purge(stream, { filter: everySubjectOf(prefix, tenantUid) })
   }
 
+  /** The last event of a tenant that is in the stream; undefined when there is none. Throws when NATS is away. */
+  async last(tenantUid: string): Promise<{ sequence: number; text: string } | undefined> {
+    const { stream, prefix } = this.#options
+    const manager = await this.#presentManager()
+    const message = await manager.streams.getMessage(stream, { last_by_subj: everySubjectOf(prefix, tenantUid) })
+    return message === null ? undefined : { sequence: message.seq, text: message.string() }
+  }
+
+  /** Takes one message out of the stream; it may be gone already. Throws when NATS is away. */
+  async remove(sequence: number): Promise<void> {
+    const manager = await this.#presentManager()
+    if (await this.#has(sequence)) await manager.streams.deleteMessage(this.#options.stream, sequence, false).catch(unlessGone)
+  }
+
+  /** What was noted on the stream, and is lost with it. Throws when NATS is away. */
+  async notes(): Promise<Readonly<Record<string, string>>> {
+    return (await (await this.#presentManager()).streams.info(this.#options.stream)).config.metadata ?? {}
+  }
+
+  /** Notes something on the stream. Of several replicas that do so at once, one may undo what another has noted. Throws when NATS is away. */
+  async note(key: string, text: string): Promise<void> {
+    const { stream } = this.#options
+    const { streams } = await this.#presentManager()
+    const { config } = await streams.info(stream)
+    await streams.update(stream, { ...config, metadata: { ...config.metadata, [key]: text } })
+  }
+
   /** Calls `listener` when the stream had to be made, so that earlier events are not in it. */
   whenNew(listener: () => void): void {
     this.#onNew.add(listener)
@@ -127,6 +160,16 @@ export class Jetstream {
   async #manager(): Promise<JetStreamManager | undefined> {
     const connection = this.#connection.present
     return connection && jetstreamManager(connection, { checkAPI: false })
+  }
+
+  async #presentManager(): Promise<JetStreamManager> {
+    const manager = await this.#manager()
+    if (manager === undefined) throw new NatsAway()
+    return manager
+  }
+
+  async #has(sequence: number): Promise<boolean> {
+    return (await (await this.#presentManager()).streams.getMessage(this.#options.stream, { seq: sequence })) !== null
   }
 
   #repair(): void {
@@ -179,6 +222,10 @@ export class Jetstream {
       this.#connection.stopped.removeEventListener('abort', end)
     }
   }
+}
+
+function unlessGone(error: unknown): void {
+  if (!(error instanceof JetStreamApiError && error.code === SEQUENCE_NOT_FOUND)) throw error
 }
 
 function isMissing(error: unknown): boolean {

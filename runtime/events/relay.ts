@@ -19,6 +19,8 @@ export type RelayOptions = {
   route: (tenantUid: string) => Tenant | undefined
   /** The tenants with a database of their own, whose heads no Shard's poll sees. */
   apart?: () => Iterable<Tenant>
+  /** The timeline on which events of a tenant may be relayed, undefined: none for now. Without it: whatever the server is on. */
+  timeline?: (tenant: Tenant) => string | undefined
   log: Log
   /** Milliseconds between two looks for what another replica, or nobody, is relaying. */
   pollEvery?: number
@@ -138,10 +140,15 @@ class ShardRelay {
     if (this.#isStopped || !this.#options.jetstream.isConnected || Date.now() < this.#notBefore) return
     for (const [uid, tenant] of this.#waiting) {
       if (this.#running.size >= TENANTS_AT_ONCE) return
-      if (this.#running.has(uid) || this.#pace.isResting(uid)) continue
+      if (this.#running.has(uid) || this.#pace.isResting(uid) || !this.#isSettled(tenant)) continue
       this.#waiting.delete(uid)
       this.#running.set(uid, this.#run(tenant))
     }
+  }
+
+  #isSettled(tenant: Tenant): boolean {
+    const { timeline } = this.#options
+    return timeline === undefined || timeline(tenant) !== undefined
   }
 
   async #run(tenant: Tenant): Promise<void> {
@@ -163,7 +170,7 @@ class ShardRelay {
 
   /** True when there may be more. */
   async #relayPage(tenant: Tenant, run: Run, atEnd: AtEnd): Promise<boolean> {
-    const rows = await run(nextUnrelayed(tenant.uid, PAGE))
+    const rows = await run(nextUnrelayed(tenant.uid, PAGE, this.#options.timeline?.(tenant)))
     const events = rows.map((row) => toStoredEvent(tenant.uid, row))
     const last = events.at(-1)
     if (last === undefined) return this.#drained(tenant.uid)

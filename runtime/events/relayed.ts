@@ -1,4 +1,5 @@
 import type { Statement } from '../shards/statement.ts'
+import { isOnTimeline } from '../shards/timeline.ts'
 import { EVENT_COLUMNS } from './store.ts'
 
 /** The tenants of a Shard with events that are still to be relayed. */
@@ -11,18 +12,19 @@ export const findUnrelayed: Statement = {
 /**
  * Locks how far the tenant is relayed and gives the next events; none while another replica is at it, or when there are none. The commit
  * does not wait for the disk: a mark that a crash takes back only sends events once more. The lock may be newer than the statement's view
- * of the events, which then misses the newest: they are found the next time.
+ * of the events, which then misses the newest: they are found the next time. None, too, when the server has left the timeline that is named.
  */
-export function nextUnrelayed(tenantUid: string, limit: number): Statement {
+export function nextUnrelayed(tenantUid: string, limit: number, timeline: string | undefined): Statement {
   return {
     name: 'relayed.next',
     text: (schema) => `
       WITH mark AS MATERIALIZED (
-        SELECT position, set_config('synchronous_commit', 'off', true) FROM tenantry.relayed WHERE tenant = $1 FOR UPDATE SKIP LOCKED
+        SELECT position, set_config('synchronous_commit', 'off', true) FROM tenantry.relayed
+        WHERE tenant = $1 AND ($3::text IS NULL OR ${isOnTimeline('$3::text')}) FOR UPDATE SKIP LOCKED
       )
       SELECT ${EVENT_COLUMNS}
       FROM ${schema}events WHERE tenant_id = $1 AND position > (SELECT position FROM mark) ORDER BY position LIMIT $2`,
-    values: [tenantUid, limit],
+    values: [tenantUid, limit, timeline ?? null],
   }
 }
 

@@ -116,9 +116,12 @@ function close(server: Server, deadline: number): Promise<void> {
       return
     }
     const timer = setTimeout(() => server.closeAllConnections(), deadline)
-    server.close(() => {
-      clearTimeout(timer)
-      resolve()
-    })
+    // A connection counts as idle while the request in it has not been read. After a stall this comes before the reading: let that be first.
+    setImmediate(() =>
+      server.close(() => {
+        clearTimeout(timer)
+        resolve()
+      }),
+    )
   })
 }

@@ -1,6 +1,5 @@
-import { eventsAfter, toStoredEvent } from '../events/store.ts'
 import type { AtEnd, Run, Session, Tenant } from '../shards/session.ts'
-import { advanceCheckpoint, lockCheckpoint } from './checkpoint.ts'
+import { advanceCheckpoint, lockFollowing } from './checkpoint.ts'
 import type { Projection, StoredEvent } from './projection.ts'
 import { holdSnapshot, restoreSnapshot } from './snapshot.ts'
 
@@ -8,20 +7,14 @@ const PAGE = 500
 
 /**
  * Brings a projection of one tenant up to `target` (infinite: all there is), in transactions that each move read model and checkpoint together, and
- * gives the position it stands at. `arrived` saves reading what follows the checkpoint without a gap; whatever is missing,
- * doubled or out of order in it is made good from the event table, and what is no longer there from the projection's snapshot.
+ * gives the position it stands at. Whatever was heard of, what is applied is read from the event table, and what is no longer there from the
+ * projection's snapshot: a message may be of a history that the database does not have, since it was restored to an earlier time.
  */
-export async function catchUp(
-  session: Session,
-  projection: Projection,
-  tenant: Tenant,
-  arrived: readonly StoredEvent[],
-  target: number,
-): Promise<number> {
+export async function catchUp(session: Session, projection: Projection, tenant: Tenant, target: number): Promise<number> {
   let reached = 0
   let hasMore = true
   while (hasMore) {
-    const step = await session.transaction(tenant, (...of) => advance(of, projection, tenant.uid, arrived, target))
+    const step = await session.transaction(tenant, (...of) => advance(of, projection, tenant.uid))
     reached = step.position
     hasMore = step.hasMore && reached < target
   }
@@ -30,17 +23,8 @@ export async function catchUp(
 
 type Progress = { position: number; hasMore: boolean }
 
-async function advance(
-  [run, atEnd]: [Run, AtEnd],
-  projection: Projection,
-  uid: string,
-  arrived: readonly StoredEvent[],
-  target: number,
-): Promise<Progress> {
-  const checkpoint = await lockCheckpoint(run, uid, projection.name)
-  if (checkpoint >= target) return { position: checkpoint, hasMore: false }
-  const next = following(arrived, checkpoint)
-  const events = next.at(-1)?.position === target ? next : await readAfter(run, uid, checkpoint)
+async function advance([run, atEnd]: [Run, AtEnd], projection: Projection, uid: string): Promise<Progress> {
+  const { checkpoint, events } = await lockFollowing(run, uid, projection.name, PAGE)
   const [first] = events
   if (first?.position !== checkpoint + 1) return skip([run, atEnd], projection, uid, checkpoint, first)
   const position = checkpoint + events.length
@@ -65,18 +49,4 @@ async function skip(
     throw new Error(`the events from ${checkpoint + 1} to ${first.position - 1} are gone, and no snapshot stands for them`)
   // The table knows nothing beyond: the message was not about an event of this history.
   return { position: checkpoint, hasMore: false }
-}
-
-/** What comes right behind the checkpoint, each event once, up to the first gap. */
-function following(arrived: readonly StoredEvent[], checkpoint: number): StoredEvent[] {
-  const events: StoredEvent[] = []
-  for (const event of arrived.toSorted((a, b) => a.position - b.position)) {
-    if (event.position === checkpoint + events.length + 1) events.push(event)
-  }
-  return events
-}
-
-async function readAfter(run: Run, uid: string, checkpoint: number): Promise<StoredEvent[]> {
-  const rows = await run(eventsAfter(uid, checkpoint, PAGE))
-  return rows.map((row) => toStoredEvent(uid, row))
 }

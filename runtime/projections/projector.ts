@@ -6,7 +6,7 @@ import { Pace } from '../resilience/pace.ts'
 import { findHeads } from '../shards/head.ts'
 import type { Session, Tenant } from '../shards/session.ts'
 import { catchUp } from './catch-up.ts'
-import type { Projection, StoredEvent } from './projection.ts'
+import type { Projection } from './projection.ts'
 
 /** Told on `tenantry:projection`: how many events of the Shard's tenants this replica has heard of and not projected yet. */
 export type ProjectionLag = { projection: string; shard: string; events: number }
@@ -70,7 +70,7 @@ export class Projector {
     this.#unrouted.delete(`${projection.name}/${event.tenantUid}`)
     // A message that comes again may stand for others that were let go.
     const target = message.deliveries > 1 ? Number.POSITIVE_INFINITY : event.position
-    this.#of(projection, tenant.route.shard).add({ tenant, target, event, message })
+    this.#of(projection, tenant.route.shard).add({ tenant, target, message })
   }
 
   // Routing may come later than the event. One message keeps a tenant in mind: more would fill the consumer's window.
@@ -109,7 +109,7 @@ export class Projector {
 }
 
 /** A reason to bring a tenant's read model up to `target`. */
-type Cause = { tenant: Tenant; target: number; event?: StoredEvent; message?: Message }
+type Cause = { tenant: Tenant; target: number; message?: Message }
 
 /** One projection on one Shard: a few tenants at once, each alone, so that one that fails holds up nobody else. */
 class ShardProjector {
@@ -154,10 +154,8 @@ class ShardProjector {
     const target = Math.max(...causes.map((cause) => cause.target))
     const since = performance.now()
     try {
-      const events = causes.flatMap(({ event }) => event ?? [])
-      const { session } = this.#options
       const [{ tenant } = { tenant: undefined }] = causes
-      if (tenant !== undefined) await catchUp(session, this.#projection, tenant, events, target)
+      if (tenant !== undefined) await catchUp(this.#options.session, this.#projection, tenant, target)
       for (const { message } of causes) message?.ack()
       this.#behind.delete(uid)
     } catch (error) {

@@ -3,7 +3,7 @@ import pg from 'pg'
 import { inject } from 'vitest'
 import { CREDENTIALS_SECRET, KEY_PREFIX_LENGTH } from '../../config/routing.ts'
 import type { Client } from '../../operator/kubernetes/client.ts'
-import { SECRETS, TENANTS } from '../../operator/kubernetes/object.ts'
+import { EVENTS, SECRETS, TENANTS } from '../../operator/kubernetes/object.ts'
 import { tenantName } from '../../operator/postgres/names.ts'
 import { loginIn } from '../../operator/routing/credentials.ts'
 import { dumpCatalog } from './catalog-dump.ts'
@@ -14,14 +14,22 @@ export type Subject = { client: Client; namespace: string; database: string; uid
 
 /** All there is of a tenant: object, Secrets, route, login and catalog, without names and times: two tenants of one kind differ in nothing. */
 export async function stateOf(subject: Subject): Promise<unknown> {
-  const { uid, name } = subject
   const parts = { tenant: await objectOf(subject), ...(await accessOf(subject)), catalog: await dumpCatalog(subject.database, subject) }
-  const text = JSON.stringify(parts)
+  return JSON.parse(nameless(JSON.stringify(parts), subject))
+}
+
+/** What was told of a tenant: type, reason and message of each Event, as JSON, in the order of the text. */
+export async function eventsOf(subject: Subject): Promise<string[]> {
+  const { items } = await subject.client.list(EVENTS, subject.namespace, { fieldSelector: `involvedObject.uid=${subject.uid}` })
+  return items.map(({ type, reason, message }) => nameless(JSON.stringify({ type, reason, message }), subject)).sort()
+}
+
+function nameless(text: string, { uid, name }: Subject): string {
+  return text
     .replaceAll(tenantName(uid), '<own>')
     .replaceAll(uid, '<uid>')
     .replaceAll(name, '<name>')
     .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, '<time>')
-  return JSON.parse(text)
 }
 
 async function objectOf({ client, namespace, name, uid }: Subject): Promise<unknown> {

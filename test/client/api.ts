@@ -2,7 +2,7 @@
 
 export type Problem = { type: string; title: string; status: number; detail: string; requestId: string; errors?: ({ field: string; message: string })[] }
 
-export type Health = { status: "ok" }
+export type Health = { status: "ok"; version: string }
 
 export type Readiness = { status: "ready" | "not-ready"; checks: { accepting: boolean; routing: boolean; shards: boolean } }
 

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { printFigure } from '../builders/figure.ts'
 import { createProvider } from '../builders/provider.ts'
-import { ask, createTenant, eventually, kill, kubectl, local, replicas, token } from './platform.ts'
+import { ask, createTenant, eventually, kill, kubectl, replicas, token, up } from './platform.ts'
 
 type Answer = { at: number; status: number }
 
@@ -63,7 +63,7 @@ test('TI-05: a key ends at its time on every replica, with no operator to say so
   expect(all.filter(({ at, status }) => at > end && status === 200)).toEqual([])
   for (const answers of watched.answers) expect([answers[0]?.status, answers.at(-1)?.status]).toEqual([200, 401])
   printFigure(`TI-05: the last request with a key that ended began ${end - lastServed(watched.answers)} ms before its end`)
-  await local('up')
+  await up()
   await patch('guests', until(end + 3_600_000))
   await eventually(async () => {
     for (const base of replicas) expect((await ask(base, key, 'GET', '/v1/tasks')).status).toBe(200)

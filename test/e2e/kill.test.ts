@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from 'vitest'
-import { apply, ask, createTenant, eventually, kill, kubectl, local, replicas, tenantYaml, token } from './platform.ts'
+import { apply, ask, createTenant, down, eventually, kill, kubectl, replicas, tenantYaml, token, up } from './platform.ts'
 import { type Seen, startTraffic } from './traffic.ts'
 
 type Victim = { part: string; hurts: (base: string, shard: string) => boolean }
@@ -38,7 +38,7 @@ test.each(victims)(
     await eventually(() => {
       for (const [index, { seen }] of spared.entries()) expect(seen.acknowledged.length).toBeGreaterThan((atKill[index] ?? 0) + 20)
     })
-    await local('up')
+    await up()
     await everyoneWrote(5)
     for (const { tenant, stop } of streams) tenant.written.push(...(await stop()).acknowledged)
 
@@ -54,14 +54,14 @@ test.each(victims)(
 test('the operator works on after its death: a Tenant applied while it was away becomes Ready', async () => {
   await kill('operator')
   await apply(tenantYaml('orphan', { apiKeys: [{ name: 'main' }] }))
-  await local('up')
+  await up()
   await kubectl(['wait', '--for=condition=Ready', 'tenant/orphan', '--timeout=60s'])
   expect((await ask(replicas[0], await token('orphan', 'main'), 'GET', '/v1/tasks')).status).toBe(200)
 })
 
 test('make down keeps the data, and the next make up serves it', async () => {
-  await local('down')
-  await local('up')
+  await down()
+  await up()
   for (const tenant of tenants) await everythingIsThere(tenant)
 })
 

@@ -1,8 +1,10 @@
 import { execFile } from 'node:child_process'
 import { inject, vi } from 'vitest'
 import { holdToContract } from '../builders/conformance.ts'
+import { verbsOf } from '../cluster/verbs.ts'
 
-const { folder, env } = inject('platform')
+const { folder, env, onCluster } = inject('platform')
+const onIt = onCluster ? verbsOf(kubectl, folder) : undefined
 
 /** A variable of `.tenantry/env`; throws when it is not there. */
 function setting(name: string): string {
@@ -76,13 +78,24 @@ async function parts(): Promise<Part[]> {
 
 /** SIGKILLs one process of the platform. */
 export async function kill(name: string): Promise<void> {
+  if (onIt !== undefined) return onIt.kill(name)
   const part = (await parts()).find((one) => one.name === name)
   if (part === undefined || !part.running) throw new Error(`${name} does not run`)
   process.kill(part.pid, 'SIGKILL')
 }
 
+/** Brings everything up that is down. */
+export async function up(): Promise<void> {
+  await (onIt?.up() ?? local('up'))
+}
+
+/** Ends everything; data is kept. */
+export async function down(): Promise<void> {
+  await (onIt?.down() ?? local('down'))
+}
+
 /** Runs a verb of the local platform as `make` does. */
-export function local(...args: string[]): Promise<string> {
+function local(...args: string[]): Promise<string> {
   return execute(process.execPath, ['config/local/main.ts', ...args])
 }
 

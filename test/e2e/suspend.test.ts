@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { printFigure } from '../builders/figure.ts'
-import { ask, createTenant, eventually, kill, kubectl, local, replicas } from './platform.ts'
+import { ask, createTenant, eventually, kill, kubectl, replicas, up } from './platform.ts'
 
 type Answer = { at: number; until: number; status: number; type: unknown }
 
@@ -71,7 +71,7 @@ test('TI-08: a subscription ends at its time on every replica, with no operator 
   expect(all.filter((one) => one.at < end - 50 && !isServed(one))).toEqual([])
   expect(all.filter((one) => one.at > end && isServed(one))).toEqual([])
   for (const { answers } of streams) expect(answers.at(-1)?.status).toBe(403)
-  await local('up')
+  await up()
   await eventually(async () => expect(await kubectl(['get', 'tenant', 'trial', '-o', 'jsonpath={.status.phase}'])).toBe('Suspended'))
 })
 

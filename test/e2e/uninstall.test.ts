@@ -88,7 +88,15 @@ test('OP-17: CRDs are deleted under a running operator and come back, then the n
   await apply(tenant('between', { deletionPolicy: 'Delete' }))
   await kubectl(['wait', '--for=condition=Ready', 'tenant/between', '--timeout=60s'])
   expect(await operatorPid()).toBe(pid)
-  await kubectl(['delete', 'tenants,shards', '--all', '--timeout=60s'])
+  // The kind that others stand on goes first: it waits for them, and they are served meanwhile.
+  await kubectl(['delete', 'crd', 'shards.tenantry.dev', '--wait=false'])
+  const stalled = ['get', 'shard', 'shard-a', '-o', 'jsonpath={.status.conditions[?(@.type=="Stalled")].reason}']
+  await eventually(async () => expect(await kubectl(stalled)).toBe('TenantsRemain'))
+  expect(await tasks('between', 'served')).toEqual(['served'])
+  await kubectl(['delete', 'crd', 'tenants.tenantry.dev', '--timeout=60s'])
+  await kubectl(['wait', '--for=delete', 'crd/shards.tenantry.dev', '--timeout=60s'])
+  expect(await records('between')).toEqual([])
+  expect(await operatorPid()).toBe(pid)
   await eventually(() => kubectl(['delete', 'namespace', 'tenantry', '--timeout=60s']))
 
   const [kept] = await records('keeper')

@@ -3,13 +3,16 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
 import type { Isolation } from '../../crds/tenant.ts'
 import { type Client, connect } from '../../operator/kubernetes/client.ts'
+import { TENANTS } from '../../operator/kubernetes/object.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
 import { ISOLATIONS } from '../builders/database.ts'
 import { printFigure } from '../builders/figure.ts'
+import { type Onlooker, startOnlooker } from '../builders/onlooker.ts'
 import { createSubject, type Ground, OPERATIONS, type Operation, remove, settled } from '../builders/operations.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
+import { connectAsSuperuser } from '../builders/provision.ts'
 import { applyAll, applyShardSecrets, shardManifest, shardSpec } from '../builders/shard.ts'
-import { type Subject, stateOf } from '../builders/tenant-state.ts'
+import { eventsOf, type Subject, stateOf } from '../builders/tenant-state.ts'
 import { type Cut, type Cutter, startCutter } from '../faults/cutter.ts'
 
 /*
@@ -25,6 +28,7 @@ let ground: Ground
 let client: Client
 let cutter: Cutter
 let operator: RunningOperator
+let onlooker: Onlooker
 
 beforeAll(async () => {
   await installCrds()
@@ -40,8 +44,13 @@ beforeAll(async () => {
 })
 
 afterAll(async () => {
+  await onlooker?.stop()
   const { passed, total, slowest } = tally
   printFigure(`OP-01, OP-02: ${passed} of ${total} crash points passed, the slowest recovery ${slowest.toFixed(1)} s, the start included`)
+  const { walls, conditions } = onlooker.looks
+  printFigure(
+    `OP-01, OP-02: looked on ${walls} times at all rights (O4) and at ${conditions} states of Tenants (O6); ${onlooker.faults.length} faults`,
+  )
   await operator?.stop()
   await cutter?.[Symbol.asyncDispose]()
   await client?.close()
@@ -116,6 +125,41 @@ async function passes(more: number): Promise<void> {
   await vi.waitFor(async () => expect(await passesDone()).toBeGreaterThanOrEqual(before + more), PATIENCE)
 }
 
+/**
+ * Nobody is told anything that was not so, or twice, and what has become of the data is always told. An Event that was to follow a write
+ * may be lost with the operator that had made it.
+ */
+async function compareEvents([undisturbed, ...killed]: readonly Subject[]): Promise<void> {
+  const all = undisturbed === undefined ? [] : await eventsOf(undisturbed)
+  for (const subject of killed) {
+    const told = await eventsOf(subject)
+    expect(all).toEqual(expect.arrayContaining(told))
+    expect(new Set(told).size).toBe(told.length)
+    expect(told.filter(isOfData)).toEqual(all.filter(isOfData))
+  }
+}
+
+const isOfData = (event: string) => event.includes('"DataR')
+
+test('who looks on sees a right that somebody has too many, and a Tenant that says what is not so', async () => {
+  const seeing = startOnlooker(ground)
+  const subject = await createSubject(ground, 'row', { ...OPERATIONS[0], deletionPolicy: 'Delete' } as Operation)
+  await settled(subject)
+  const superuser = await connectAsSuperuser(inject('postgres'), database)
+  await superuser.query(`GRANT SELECT ON tenantry_rows.tasks TO ${database}_runtime`)
+  await superuser.query('UPDATE tenantry.tenants SET made_at = NULL WHERE uid = $1', [subject.uid])
+  await client.patch(TENANTS, ground.namespace, subject.name, { metadata: { labels: { looked: 'at' } } })
+  const seen = [`${database}_runtime has rights on tenantry_rows.tasks`, `${subject.name} is Provisioned and has no data in use`]
+  await vi.waitFor(() => expect(seeing.faults).toEqual(expect.arrayContaining(seen)), PATIENCE)
+  await seeing.stop()
+  await superuser.query(`REVOKE SELECT ON tenantry_rows.tasks FROM ${database}_runtime`)
+  await superuser.query('UPDATE tenantry.tenants SET made_at = now() WHERE uid = $1', [subject.uid])
+  await superuser.end()
+  await remove(subject)
+  expect(await settled(subject)).toBe('gone')
+  onlooker = startOnlooker(ground)
+})
+
 const CASES = ISOLATIONS.flatMap((isolation) => OPERATIONS.map((operation) => ({ isolation, operation, what: operation.what })))
 const TITLE =
   'OP-01, OP-02: an operator that is killed on the way is replaced by one that ends where nothing was disturbed: $isolation: $what'
@@ -134,8 +178,10 @@ test.for(CASES)(TITLE, { timeout: ALL ? 400_000 : 90_000 }, async ({ isolation, 
     tally.passed += 1
   }
   printFigure(`OP-01, OP-02: ${isolation}, ${operation.what}: ${cuts.length} points in ${writes} writes`)
-  if (operation.begin === remove) return
+  expect(onlooker.faults.slice(0, 5)).toEqual([])
+  if (operation.begin === remove) return compareEvents(subjects)
   expect(await resync(subjects)).toEqual([])
+  await compareEvents(subjects)
   for (const one of subjects) await remove(one)
   for (const one of subjects) expect(await settled(one)).toBe('gone')
 })

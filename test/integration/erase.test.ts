@@ -150,20 +150,20 @@ describe.for(ISOLATIONS)('isolation %s', (isolation) => {
     ])
     const [projection] = tasks.projections
     if (projection === undefined) throw new Error('no projection')
-    await catchUp(one.session, projection, tenant, [], Number.POSITIVE_INFINITY)
+    await catchUp(one.session, projection, tenant, Number.POSITIVE_INFINITY)
     const before = await ask(one.session, tenant, 'TaskStatistics', {})
     await (await database.adminOf(tenant)).query("SELECT set_config('app.tenant_id', $1, false)", [tenant.uid])
     await (await database.adminOf(tenant)).query(
       ['checkpoints', 'task_counts', 'task_due'].map((table) => `DELETE FROM "${tenant.route.schema}".${table};`).join(' '),
     )
-    await catchUp(one.session, projection, tenant, [], Number.POSITIVE_INFINITY)
+    await catchUp(one.session, projection, tenant, Number.POSITIVE_INFINITY)
     expect(await ask(one.session, tenant, 'TaskStatistics', {})).toEqual(before)
     // Nor does the snapshot that is kept of events which went.
     await until(async () => (await database.asTenant(tenant, 'SELECT FROM tenantry.relayed WHERE position = 605')).length === 1)
     await ageEvents(inject('postgres'), tenant, 605)
     expect(await removeOldEvents(one.session, tenant, 605)).toBe(605)
     await database.asTenant(tenant, 'UPDATE checkpoints SET position = 0')
-    await catchUp(one.session, projection, tenant, [], Number.POSITIVE_INFINITY)
+    await catchUp(one.session, projection, tenant, Number.POSITIVE_INFINITY)
     expect(await ask(one.session, tenant, 'TaskStatistics', {})).toEqual(before)
     expect(hits(await tables(tenant))).toBe(0)
     expect((await command(one.bus, tenant, 'RegisterUser', person)).id).not.toBe(ann.id)

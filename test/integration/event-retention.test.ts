@@ -44,7 +44,7 @@ const relayed = (tenant: TenantContext, position: number) =>
   database.asTenant(tenant, 'UPDATE tenantry.relayed SET position = greatest(position, $2) WHERE tenant = $1', [tenant.uid, position])
 
 const project = (tenant: TenantContext, target = Number.POSITIVE_INFINITY, projection: Projection = statistics) =>
-  catchUp(session, projection, tenant, [], target)
+  catchUp(session, projection, tenant, target)
 
 /** All of it, at once: relayed, projected, old. */
 async function retainAll(tenant: TenantContext): Promise<void> {

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
 import type { Condition } from '../../crds/condition.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
+import { connectAsSuperuser } from '../builders/provision.ts'
 import { publishedRoute } from '../builders/published.ts'
 import { applyAll, applyShardSecrets, shardManifest, shardSpec } from '../builders/shard.ts'
 import { tenantManifest } from '../builders/tenant.ts'
@@ -161,13 +162,61 @@ test('a Shard to be deleted serves its Tenants until the last has gone; data tha
   const { rows } = await client
     .query(
       `SELECT (SELECT count(*)::int FROM tenantry.spares) AS spares, (SELECT count(*)::int FROM pg_namespace WHERE nspname LIKE 'spare%') AS schemas,
-              (SELECT count(*)::int FROM pg_roles WHERE rolname LIKE $1 AND rolcanlogin) AS logins,
+              (SELECT count(*)::int FROM pg_roles WHERE rolname LIKE $1) AS logins,
               (SELECT count(*)::int FROM tenantry.tenants WHERE uid = $2 AND retained_at IS NOT NULL) AS kept`,
-      [`${database}_l_runtime%`, kept],
+      [`${database}_l_runtime\\__`, kept],
     )
     .finally(() => client.end())
   expect(rows).toEqual([{ spares: 0, schemas: 0, logins: 0, kept: 1 }])
   await applyAll(namespace, [shardManifest('leaving', shardSpec(`${database}_l`))])
   await ready('shard', 'leaving')
   await create('heir', { shardRef: { name: 'leaving' }, adopt: kept })
+})
+
+test('a Shard without Tenants goes although its server is away, and says what is left there; a login that owns something is only closed', async () => {
+  const { host, port } = inject('postgres')
+  const proxy = await startTcpProxy({ host, port })
+  const place = `${database}_s`
+  const spec = (address: { host: string; port: number }) =>
+    shardSpec('', { endpoint: { host: address.host, port: address.port, database: place } })
+  await applyAll(namespace, [shardManifest('left', spec(proxy))])
+  await ready('shard', 'left')
+  proxy.down()
+  await run('delete', 'shard', 'left', '--timeout=40s')
+  const told = await vi.waitFor(async () => {
+    const found = (await events('left')).find(({ reason }) => reason === 'LeftOnServer')
+    expect(found).toBeDefined()
+    return found
+  }, PATIENCE)
+  expect(told).toMatchObject({ type: 'Warning', message: expect.stringContaining(`${place}_runtime_a`) })
+  await proxy.close()
+  const logins = async () =>
+    (await admin.query(`SELECT rolname AS login, rolcanlogin AS open FROM pg_roles WHERE rolname LIKE $1`, [`${place}_runtime\\__`])).rows
+  expect(await logins()).toEqual([{ login: `${place}_runtime_a`, open: true }])
+
+  await applyAll(namespace, [shardManifest('left', spec({ host, port }))])
+  await ready('shard', 'left')
+  const left = await connectAsSuperuser(inject('postgres'), place)
+  const login = `${place}_runtime_a`
+  await left.query(`CREATE TABLE public.found (); ALTER TABLE public.found OWNER TO ${login}`)
+  await left.end()
+  await run('delete', 'shard', 'left', '--timeout=40s')
+  expect(await logins()).toEqual([{ login, open: false }])
+})
+
+test('a Shard that was refused since its database is another’s leaves that alone when it goes, and an operator that begins anew tidies up', async () => {
+  const place = `${database}_o`
+  await applyAll(namespace, [shardManifest('owner', shardSpec(place))])
+  await ready('shard', 'owner')
+  await applyAll(namespace, [shardManifest('intruder', shardSpec(place))])
+  await says('shard', 'intruder', { type: 'Ready', status: 'False', reason: 'DatabaseConflict' })
+  await run('delete', 'shard', 'intruder', '--timeout=40s')
+  expect((await events('intruder')).filter(({ reason }) => reason === 'LeftOnServer')).toEqual([])
+  const open = async () => (await admin.query(`SELECT FROM pg_roles WHERE rolname = $1 AND rolcanlogin`, [`${place}_runtime_a`])).rowCount
+  expect(await open()).toBe(1)
+  await operator.stop()
+  await run('delete', 'shard', 'owner', '--wait=false')
+  operator = await startOperator(namespace)
+  await gone('shard', 'owner')
+  expect(await open()).toBe(0)
 })

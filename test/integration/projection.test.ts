@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -202,6 +203,32 @@ test('events of a tenant that routing does not know yet wait for it', async () =
   expect((await projected(late)).position).toBe(0)
   tenants.push(late)
   await expectCaughtUp(late)
+})
+
+test.for(ISOLATIONS)('a message about events that the database does not have is not believed, isolation %s', async (isolation) => {
+  const place = ownStream()
+  const tenant = await newTenant('acme', isolation)
+  const jetstream = jetstreamOn(place)
+  await work(tenant, 30)
+  projectOn(jetstream)
+  await until(() => jetstream.isConnected)
+  const head = await headOf(tenant)
+  const last = (await session.read(tenant, eventsAfter(tenant.uid, head - 1, 1))).map((row) => toStoredEvent(tenant.uid, row))
+  // As they stand in the stream when the database was restored to a time before them.
+  for (const event of last)
+    for (const ahead of times(5)) {
+      const id = randomUUID()
+      const ghost = { ...event, id, type: 'task.created', aggregateId: id, aggregateVersion: 1, position: head + 1 + ahead }
+      await jetstream.publish(
+        subjectOf(place.prefix, tenant.uid, ghost.type),
+        formatCloudEvent({ ...ghost, data: { title: 'ghost', priority: 'urgent' } }),
+        id,
+      )
+    }
+  await expectCaughtUp(tenant)
+  relayOn(jetstream, place.prefix)
+  await work(tenant, 30)
+  await expectCaughtUp(tenant)
 })
 
 test('NATS lost its data before the projection had read it: the event table is enough', async () => {

@@ -73,7 +73,7 @@ describe.for(ISOLATIONS)('isolation %s', (isolation) => {
     expect(await left(free)).toEqual([{ title: '4000 days', count: 3 }])
     const [projection] = tasks.projections
     if (projection === undefined) throw new Error('no projection')
-    await catchUp(one.session, projection, tenant, [], Number.POSITIVE_INFINITY)
+    await catchUp(one.session, projection, tenant, Number.POSITIVE_INFINITY)
     expect(JSON.parse((await ask(one.session, tenant, 'TaskStatistics', {}))?.body ?? '')).toMatchObject({ total: 6, completed: 5 })
     const events = await database.asTenant(
       tenant,

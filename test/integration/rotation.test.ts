@@ -201,15 +201,11 @@ describe.each(SUBJECTS)('the login of a $kind', (subject) => {
     await locker.query('SELECT FROM pg_authid WHERE rolname = $1 FOR UPDATE', [role])
     await provoke()
     await vi.waitFor(async () => {
-      const waiting = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-      WHERE usename = $1 AND datname = $2 AND wait_event_type = 'Lock'`
-      const found = await superuser.query("SELECT FROM pg_stat_activity WHERE usename = $1 AND datname = $2 AND wait_event_type = 'Lock'", [
-        inject('postgres').adminUser,
-        database,
-      ])
-      expect(found.rowCount).toBeGreaterThan(0)
+      const waiting = "FROM pg_stat_activity WHERE usename = $1 AND datname = $2 AND wait_event_type = 'Lock'"
+      const whose = [inject('postgres').adminUser, database]
+      expect((await superuser.query(`SELECT ${waiting}`, whose)).rowCount).toBeGreaterThan(0)
       await operator.kill()
-      await superuser.query(waiting, [inject('postgres').adminUser, database])
+      await superuser.query(`SELECT pg_terminate_backend(pid) ${waiting}`, whose)
     }, PATIENCE)
     await locker.end()
   }
@@ -263,14 +259,39 @@ test('OP-16: what the second login of a tenant needs is given back, and what it 
   }
   const admin = new pg.Client({ connectionString: inject('postgres').adminUrl })
   await admin.connect()
-  await admin.query(`REVOKE "${role}" FROM "${second}"; ALTER ROLE "${second}" CREATEDB`)
-  await touch()
   const held = async () => {
-    const sql = `SELECT pg_has_role($2, $1, 'SET') AS acts, rolcreatedb AS makes FROM pg_roles WHERE rolname = $2`
-    expect((await admin.query(sql, [role, second])).rows).toEqual([{ acts: true, makes: false }])
+    const sql = `SELECT pg_has_role($2, $1, 'SET') AS acts, rolcreatedb AS makes, rolconfig @> ARRAY['role=' || $1] AS begins FROM pg_roles WHERE rolname = $2`
+    expect((await admin.query(sql, [role, second])).rows).toEqual([{ acts: true, makes: false, begins: true }])
   }
-  await vi.waitFor(held, PATIENCE)
+  for (const change of [
+    `REVOKE "${role}" FROM "${second}"; ALTER ROLE "${second}" CREATEDB`,
+    `ALTER ROLE "${second}" RESET role`,
+    `ALTER ROLE "${second}" SET role = none`,
+    `ALTER ROLE "${second}" IN DATABASE "${it.into}" SET role = none`,
+  ]) {
+    await admin.query(change)
+    await touch()
+    await vi.waitFor(held, PATIENCE)
+  }
   await admin.end()
   const answer = await fetch(new URL('/v1/tasks', runtime.url), { headers: { 'x-api-key': it.token } })
   expect(answer.status).toBe(200)
+})
+
+test('OP-16, PG-14: two logins of a tenant have its connections together, by halves, and the one that is left has all', async () => {
+  await take({ kind: 'tenant', name: 'own', tenant: 'own' })
+  const open = 'SELECT rolname AS name, rolconnlimit AS connections FROM pg_roles WHERE rolname = ANY ($1) AND rolcanlogin ORDER BY 1'
+  const limits = async () => (await superuser.query(open, [it.logins])).rows
+  const halves = it.logins.map((name) => ({ name, connections: 20 }))
+  const before = await credentials()
+  await age(2 * HOUR)
+  const after = await rotatedFrom(before)
+  expect(await limits()).toEqual(halves)
+  for (const login of it.logins) {
+    await superuser.query(`ALTER ROLE "${login}" CONNECTION LIMIT 40`)
+    await touch()
+    await vi.waitFor(async () => expect(await limits()).toEqual(halves), PATIENCE)
+  }
+  await revoked(before)
+  await vi.waitFor(async () => expect(await limits()).toEqual([{ name: after.username, connections: 40 }]), PATIENCE)
 })
