@@ -37,7 +37,7 @@ test('HT-15: the runtime scales from 2 to 6 replicas under load and back, and ne
   })()
   await eventually(async () => expect(await replicas()).toBe(LEAST), 300)
   const begin = performance.now()
-  const traffic = await startTraffic('many', key, 500)
+  const traffic = await startTraffic('many', key, 1_000)
   await eventually(async () => expect(await replicas()).toBe(MOST), 300)
   const up = performance.now()
   await traffic.stop()
