@@ -69,12 +69,15 @@ kind-down: $(INSTALLED) ## Remove the kind cluster with everything in it
 cluster-up: $(INSTALLED) ## The same on the cluster of the current kubeconfig; IMAGE_LOAD: the shell command that brings $$IMAGE to its nodes
 	@node config/kubernetes/main.ts up
 
-.PHONY: client dashboards
+.PHONY: client dashboards chart
 client: $(INSTALLED) ## Write the types of the TypeScript client anew
 	@node test/check/client.ts
 
 dashboards: $(INSTALLED) ## Write the dashboards anew
 	@node config/kubernetes/monitoring/main.ts
+
+chart: $(INSTALLED) ## Write the Helm chart anew, of the manifests; needs kubectl
+	@node config/kubernetes/chart/main.ts
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure against the peers; one line: make bench ONLY=tenant-read
