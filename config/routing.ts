@@ -1,7 +1,12 @@
 import { parse as parseYaml } from 'yaml'
 import { z } from 'zod'
 
-/** The format of a routing document. A reader refuses a number it does not know, so that an old runtime never half understands a new operator. */
+/**
+ * The format of a routing document. A reader refuses a higher number than it knows, so that an old runtime never half understands a new operator.
+ * It rises when something is added that a reader must not pass over, such as a new limit to what a key may do. What may be passed over, because
+ * a tenant is served rightly without it, is added as a field that may be missing: readers leave out the fields of routes, Shards and limits
+ * that they do not know. What says who may speak for a tenant has no such fields: there anything unknown is refused.
+ */
 export const ROUTING_VERSION = 1
 
 /** Marks the ConfigMaps that carry routing documents; the value is `bucket` or `shards`. */
@@ -34,7 +39,7 @@ export const DEFAULT_SCOPES: readonly Scope[] = SCOPES.filter((scope) => scope !
 const physicalName = z.string().min(1).max(63)
 const uid = z.uuid()
 
-const limitsSchema = z.strictObject({
+const limitsSchema = z.object({
   /** A statement is ended after so long, a wait for a lock too, and a transaction in which nothing goes on. */
   statementMs: z.int().positive(),
   lockMs: z.int().positive(),
@@ -96,7 +101,7 @@ const issuerSchema = z.strictObject({
   jwks: z.strictObject({ keys: z.array(publicKeySchema).min(1) }).optional(),
 })
 
-const routeSchema = z.strictObject({
+const routeSchema = z.object({
   id: z.string().min(1).max(40),
   uid,
   /** For people. */
@@ -126,7 +131,7 @@ const routeSchema = z.strictObject({
 /** The fewest connections that a replica of the runtime can work with: for reads and commands, for relay and projections, for tenants' own databases. */
 export const LEAST_CONNECTIONS = 3
 
-const shardSchema = z.strictObject({
+const shardSchema = z.object({
   host: z.string().min(1),
   port: z.int().min(1).max(65535),
   database: physicalName,
@@ -137,7 +142,7 @@ const shardSchema = z.strictObject({
   settling: z.literal(true).optional(),
 })
 
-const documentSchema = z.strictObject({
+const documentSchema = z.object({
   version: z.literal(ROUTING_VERSION),
   shards: z.record(z.string(), shardSchema).default({}),
   tenants: z.array(routeSchema).default([]),
@@ -172,8 +177,8 @@ export type RoutingDocument = z.infer<typeof documentSchema>
 /** A login on a Shard and, where the server's certificate is checked, the CA in PEM. */
 export type Credentials = z.infer<typeof credentialsSchema>
 
-/** What a reader gets: the value, or every fault with the place it stands at. */
-export type Parsed<T> = { ok: true; value: T } | { ok: false; faults: string[] }
+/** What a reader gets: the value, or every fault with the place it stands at; `newer`: whoever wrote it is newer than this program. */
+export type Parsed<T> = { ok: true; value: T } | { ok: false; faults: string[]; newer?: boolean }
 
 /** Reads one routing document from YAML. Never throws: a text that does not parse gives its faults. */
 export function parseRouting(text: string): Parsed<RoutingDocument> {
@@ -204,7 +209,14 @@ function read<T>(text: string, schema: z.ZodType<T>): Parsed<T> {
   if (raw === undefined) return { ok: false, faults: ['(document): is not valid YAML'] }
   const result = schema.safeParse(raw)
   if (result.success) return { ok: true, value: result.data }
+  const version = versionOf(raw)
+  if (version > ROUTING_VERSION)
+    return { ok: false, newer: true, faults: [`version: is ${version}, and this program reads ${ROUTING_VERSION}`] }
   return { ok: false, faults: result.error.issues.map((issue) => `${issue.path.join('.') || '(document)'}: ${issue.message}`) }
+}
+
+function versionOf(raw: unknown): number {
+  return typeof raw === 'object' && raw !== null && 'version' in raw ? Number(raw.version) : Number.NaN
 }
 
 function parseJson(text: string): unknown {

@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { CREDENTIALS_SECRET, ROUTING_LABEL } from '../config/routing.ts'
+import { VERSION } from '../config/version.ts'
 import { type Client, connect } from './kubernetes/client.ts'
 import { INSTALLATION, readInstallation } from './kubernetes/installation.ts'
 import { holdLease } from './kubernetes/lease.ts'
@@ -24,8 +25,7 @@ import { type Shard, shardMark } from './shard/observe.ts'
 import { reconcileShard } from './shard/reconcile.ts'
 import { followScale } from './shard/scale.ts'
 import { Settling } from './shard/settling.ts'
-import type { Tenant } from './tenant/home.ts'
-import { dataUid, laneOf, shardOf } from './tenant/home.ts'
+import { dataUid, laneOf, shardOf, type Tenant } from './tenant/home.ts'
 import { KEY_LABEL } from './tenant/keys.ts'
 import { LastWrites } from './tenant/last-writes.ts'
 import { Occupancy } from './tenant/occupancy.ts'
@@ -48,6 +48,7 @@ const END_MS = 20_000
 type Work = Sources & { stuck: () => string[]; done: Promise<unknown> }
 
 new Command('operator')
+  .version(VERSION)
   .description('Makes Tenants and Shards of one namespace so, in Postgres and in the routing config.')
   .addHelpText('after', `\nEnvironment:\n${describeSettings()}`)
   .action(main)

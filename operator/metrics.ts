@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { VERSION } from '../config/version.ts'
 
 /** What is looked at when the metrics are read. */
 export type Sources = {
@@ -30,6 +31,8 @@ export function countMetrics({ phases, watchAges }: Sources): Metrics {
     buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120],
     registers,
   })
+  const build = new Gauge({ name: 'tenantry_build_info', help: 'Always 1; the version of the program', labelNames: ['version'], registers })
+  build.set({ version: VERSION }, 1)
   const depth = new Gauge({ name: 'tenantry_workqueue_depth', help: 'Keys that wait for a free place', labelNames: ['kind'], registers })
   const leader = new Gauge({ name: 'tenantry_leader', help: '1 while this replica holds the Lease', registers })
   const restarts = new Counter({
@@ -109,7 +112,12 @@ export async function serveMetrics(
 }
 
 function tell(response: ServerResponse, faults: readonly string[]): void {
-  answer(response, faults.length === 0 ? 200 : 503, 'application/json', `${JSON.stringify({ ok: faults.length === 0, faults })}\n`)
+  answer(
+    response,
+    faults.length === 0 ? 200 : 503,
+    'application/json',
+    `${JSON.stringify({ ok: faults.length === 0, version: VERSION, faults })}\n`,
+  )
 }
 
 function answer(response: ServerResponse, status: number, type: string, body: string): void {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command } from 'commander'
+import { VERSION } from '../config/version.ts'
 import { createSharedBucket } from './cache/bucket.ts'
 import { connectRedis, type RedisConnection } from './cache/connection.ts'
 import { createSharedCache } from './cache/redis.ts'
@@ -48,6 +49,7 @@ const STREAM = { stream: 'TENANTRY', prefix: 'tenantry' }
 /** The programs' exit codes: 0 drained, 1 failed, 2 the settings cannot be used. */
 async function main(): Promise<void> {
   new Command('runtime')
+    .version(VERSION)
     .description('Serves the API of the tenants that the routing config names.')
     .addHelpText('after', `\nSettings (environment):\n${describeSettings()}\n`)
     .allowExcessArguments(false)

@@ -1,6 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { createServer } from 'node:http'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { VERSION } from '../config/version.ts'
 import { Busiest } from './busiest.ts'
 
 /** The metrics as they are offered, on a port of their own. */
@@ -45,6 +46,13 @@ function count(registry: Registry, sources: MetricSources): () => void {
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers,
   })
+  const build = new Gauge({
+    name: 'tenantry_build_info',
+    help: 'Always 1; the version of the program.',
+    labelNames: ['version'],
+    registers,
+  })
+  build.set({ version: VERSION }, 1)
   const inFlight = new Gauge({ name: 'tenantry_http_in_flight', help: 'Requests that wait for their answer.', registers })
   const breaker = new Gauge({
     name: 'tenantry_breaker_state',
@@ -78,8 +86,8 @@ function count(registry: Registry, sources: MetricSources): () => void {
   })
   const routingFaults = new Counter({
     name: 'tenantry_routing_faults_total',
-    help: 'Routing documents that could not be used; the last good one stayed in force.',
-    labelNames: ['document'],
+    help: 'Routing documents that could not be used; the last good one stayed in force. Reason: newer than this program reads, or invalid.',
+    labelNames: ['document', 'reason'],
     registers,
   })
   new Gauge({
@@ -108,7 +116,7 @@ function count(registry: Registry, sources: MetricSources): () => void {
     'tenantry:pool': ({ shard, state, connections }) => pool.set({ shard: text(shard), state: text(state) }, Number(connections)),
     'tenantry:relay': ({ shard, seconds }) => outbox.set({ shard: text(shard) }, Number(seconds)),
     'tenantry:projection': (lag) => projection.set({ projection: text(lag.projection), shard: text(lag.shard) }, Number(lag.events)),
-    'tenantry:routing.fault': ({ document }) => routingFaults.inc({ document: text(document) }),
+    'tenantry:routing.fault': ({ document, reason }) => routingFaults.inc({ document: text(document), reason: text(reason) }),
   })
 }
 

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { VERSION } from '../../config/version.ts'
 import { type Endpoint, type Handler, publicOperation } from './openapi/operation.ts'
 
 /** What readiness is made of. */
@@ -11,7 +12,7 @@ export type Health = {
   shardReachable: () => Promise<boolean>
 }
 
-const aliveSchema = z.strictObject({ status: z.literal('ok') }).meta({ title: 'Health' })
+const aliveSchema = z.strictObject({ status: z.literal('ok'), version: z.string() }).meta({ title: 'Health' })
 
 const readySchema = z
   .strictObject({
@@ -39,8 +40,10 @@ export function healthEndpoints(health: Health): Endpoint[] {
   ]
 }
 
+const ALIVE = JSON.stringify({ status: 'ok', version: VERSION })
+
 /** The process answers. Looks at nothing else, since a restart mends no database. */
-const liveness: Handler = (exchange) => exchange.reply(200, CONTENT_TYPE, '{"status":"ok"}')
+const liveness: Handler = (exchange) => exchange.reply(200, CONTENT_TYPE, ALIVE)
 
 /** 200 when requests may be sent here, else 503 with the parts that are not ready. */
 function readiness(health: Health): Handler {

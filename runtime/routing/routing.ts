@@ -100,15 +100,17 @@ class RoutingState implements RoutingSink {
     this.#texts.set(name, text)
     const parsed = parse(text)
     if (!parsed.ok) {
-      this.#fault(name, parsed.faults)
+      this.#fault(name, parsed.faults, parsed.newer)
       return
     }
     keep(parsed.value)
     this.revision += 1
   }
 
-  #fault(document: string, messages: readonly string[]): void {
-    faults.publish({ document })
-    this.#log.error({ document, faults: messages }, 'a routing document cannot be used; the last good one stays in force')
+  #fault(document: string, messages: readonly string[], newer = false): void {
+    faults.publish({ document, reason: newer ? 'newer' : 'invalid' })
+    this.#log.error({ document, faults: messages }, newer ? NEWER : 'a routing document cannot be used; the last good one stays in force')
   }
 }
+
+const NEWER = 'a routing document is of a newer operator: update this runtime; until then the last good one stays in force'

@@ -82,8 +82,8 @@ export const ALERT_CASES: Readonly<Record<string, AlertCase>> = {
     after: '30m',
   },
   TenantryRoutingUnreadable: {
-    fires: { [`tenantry_routing_faults_total{${ns}, document="d"}`]: '0x5 1x20' },
-    silent: { [`tenantry_routing_faults_total{${ns}, document="d"}`]: '1x60' },
+    fires: { [`tenantry_routing_faults_total{${ns}, document="d", reason="newer"}`]: '0x5 1x20' },
+    silent: { [`tenantry_routing_faults_total{${ns}, document="d", reason="newer"}`]: '1x60' },
     after: '10m',
   },
   TenantryNoLeader: {

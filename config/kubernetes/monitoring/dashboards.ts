@@ -44,6 +44,10 @@ const RUNTIME: Dashboard = {
       [quantile(0.99), '99 of 100'],
     ),
     course('Time by route', '95 of 100 requests take less.', 's', [quantile(0.95, ', method, route'), '{{method}} {{route}}']),
+    course('Versions', 'How many replicas run each.', 'short', [
+      `count by (version) (tenantry_build_info{${HERE}} and on (namespace, pod) tenantry_http_in_flight)`,
+      '{{version}}',
+    ]),
     course('In flight', 'Requests that wait for their answer: what the autoscaler goes by.', 'short', [
       `tenantry_http_in_flight{${HERE}}`,
       '{{pod}}',
@@ -129,6 +133,10 @@ const OPERATOR: Dashboard = {
     number('Ready', 'Tenants whose next request is served.', 'short', `sum(tenantry_tenants{${HERE}, phase="Ready"})`),
     number('Failed', 'Tenants that need somebody.', 'short', `sum(tenantry_tenants{${HERE}, phase="Failed"}) or vector(0)`),
     number('Walls found down', 'In the last day.', 'short', `sum(increase(tenantry_isolation_breaches_total{${HERE}}[1d])) or vector(0)`),
+    course('Versions', 'How many operators run each.', 'short', [
+      `count by (version) (tenantry_build_info{${HERE}} and on (namespace, pod) tenantry_leader)`,
+      '{{version}}',
+    ]),
     course('Tenants', 'By phase.', 'short', [`sum by (phase) (tenantry_tenants{${HERE}})`, '{{phase}}']),
     course('Passes', 'By kind and how they ended; error and timeout are tried again with a growing pause.', 'ops', [
       `sum by (kind, result) (rate(tenantry_reconcile_duration_seconds_count{${HERE}}[$__rate_interval]))`,
