@@ -47,7 +47,7 @@ integration: $(INSTALLED) ## Run the tests against real servers
 e2e: $(INSTALLED) ## Run the tests of the whole platform; CLUSTER=current: on the cluster of the current kubeconfig, as cluster-up
 	@node test/run.ts e2e $(and $(CLUSTER),cluster)
 
-.PHONY: images sbom
+.PHONY: images sbom manifests
 images: $(INSTALLED) ## Build both images with docker; BASE_IMAGE: what they stand on
 	@node config/kubernetes/main.ts images
 
@@ -55,6 +55,9 @@ sbom: $(INSTALLED) ## Write what the images are made of to build/sbom.json (Cycl
 	@mkdir -p build
 	@npm sbom --sbom-format cyclonedx --sbom-type application --omit dev --package-lock-only > build/sbom.json
 	@echo build/sbom.json
+
+manifests: $(INSTALLED) ## Hold the manifests of all overlays to kube-score, where Go can install it
+	@node test/check/kubernetes.ts
 
 .PHONY: kind-up kind-down cluster-up
 kind-up: $(INSTALLED) ## Start the whole platform on a kind cluster of its own

@@ -40,11 +40,18 @@ export async function install({ kubectl }: Target, load: string, progress: Progr
     await kubectl(['wait', '--for=condition=Established', '--timeout=30s', 'crd/shards.tenantry.dev', 'crd/tenants.tenantry.dev'])
     await apply(kubectl, { text: await shardManifests(REPOSITORY, { 'shard-a': server(0), 'shard-b': server(1) }) })
   })
+  await wakeRuntime(kubectl)
   for (const workload of WORKLOADS) await progress.step(workload, () => rollOut(kubectl, workload))
   const tenants = join(SAMPLES, 'tenants.yaml')
   await progress.step('tenants', () => createMissing(kubectl, tenants))
   const all = ['-f', join(SAMPLES, 'shards.yaml'), '-f', tenants]
   await progress.step('all Ready', () => waitUntilReady(kubectl, all, READY_SECONDS))
+}
+
+/** Gives the runtime replicas when it was left with none: how many there are is the autoscaler's to say, which lets alone what has none. */
+export async function wakeRuntime(kubectl: Kubectl): Promise<void> {
+  const runtime = 'deployment/tenantry-runtime'
+  if ((await kubectl(['get', runtime, '--output=jsonpath={.spec.replicas}'])) === '0') await kubectl(['scale', '--replicas=2', runtime])
 }
 
 /** Waits until all pods of a workload are of its present edition and ready. */

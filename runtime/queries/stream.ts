@@ -22,6 +22,8 @@ export type StreamQuery<Input> = {
   input: z.ZodType<Input>
   /** The media type of the answer. */
   type: string
+  /** The shape of one line of it; its `title` is the name in the document. */
+  output: z.ZodType
   /** What is thrown before the first piece is told to the caller; later it breaks the answer off. */
   pieces: (tenant: TenantContext, input: Input, read: ReadRows) => AsyncGenerator<string, void>
 }

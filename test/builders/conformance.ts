@@ -91,7 +91,13 @@ function bodyFaults(exchanged: Exchanged, { content }: Response, pointer: string
   if (method === 'HEAD' || body === undefined) return []
   if (content === undefined) return body === '' ? [] : ['has a body where there should be none']
   if (content[type] === undefined) return [`does not answer ${type || 'nothing'} here`]
-  return validate(`${pointer}/${escaped(type)}/schema`, /json$/.test(type) ? JSON.parse(body) : body)
+  const faultsOf = (part: unknown) => validate(`${pointer}/${escaped(type)}/schema`, part)
+  if (/ndjson$/.test(type))
+    return body
+      .trimEnd()
+      .split('\n')
+      .flatMap((line) => faultsOf(JSON.parse(line)))
+  return faultsOf(/json$/.test(type) ? JSON.parse(body) : body)
 }
 
 /** Every problem that the document says its operations may meet, as in `met`. */

@@ -20,6 +20,8 @@ export type Tenant = { id: string; displayName: string | null; plan: string | nu
 
 export type AuditPage = { items: ({ id: string; time: string; actor: string; action: string; result: string; target: string | null; requestId: string })[]; nextCursor: string | null }
 
+export type ExportLine = { kind: "tenant"; data: { id: string; displayName: string | null; plan: string | null; isolation: string; settings: Record<string, unknown>; position: number } } | { kind: "tasks"; after: string; data: Task } | { kind: "users"; after: string; data: User } | { kind: "audit"; after: string; data: { id: string; time: string; actor: string; action: string; result: string; target: string | null; requestId: string } } | { kind: "events"; after: string; data: { specversion: "1.0"; id: string; source: string; type: string; subject: string; time: string; datacontenttype: "application/json"; tenantid: string; aggregateversion: number; position: number; userid?: string; data: Record<string, unknown> } } | { kind: "end"; counts: { tasks: number; users: number; audit: number; events: number }; sha256: string }
+
 export type paths = {
   '/health': {
     /** Whether the process answers. */
@@ -73,7 +75,7 @@ export type paths = {
   }
   '/v1/admin/export': {
     /** Everything of the tenant, as lines of JSON that end with a checksum. */
-    get: { parameters: { query?: { after?: string }; header?: { 'X-Tenant-ID'?: string } }; responses: { 200: { content: { 'application/x-ndjson': Record<string, unknown> } }; default: { content: { 'application/problem+json': Problem } } } }
+    get: { parameters: { query?: { after?: string }; header?: { 'X-Tenant-ID'?: string } }; responses: { 200: { content: { 'application/x-ndjson': ExportLine } }; default: { content: { 'application/problem+json': Problem } } } }
   }
   '/openapi.json': {
     /** This document. */

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { WORKLOADS } from '../../config/kubernetes/install.ts'
+import { WORKLOADS, wakeRuntime } from '../../config/kubernetes/install.ts'
 
 type Kubectl = (args: readonly string[]) => Promise<string>
 
@@ -17,6 +17,7 @@ export function verbsOf(kubectl: Kubectl, folder: string): Verbs {
   return {
     up: async () => {
       await kubectl(['apply', '--server-side', '--field-manager=tenantry-install', '--force-conflicts', '-k', 'build/cluster', OWN])
+      await wakeRuntime(kubectl)
       for (const workload of WORKLOADS) await kubectl(['rollout', 'status', workload, '--timeout=300s'])
     },
     down: async () => {

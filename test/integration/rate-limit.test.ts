@@ -106,6 +106,31 @@ test('HT-05: one tenant that is over its limit takes nothing from another', asyn
   for (const limiter of replicas) expect((await limiter.enter(calm)).refused).toBeUndefined()
 })
 
+test('HT-05: of the callers of one tenant one that asks for all leaves their part to the others, on 4 replicas', async () => {
+  const replicas = await replicasOn(inject('redis').url)
+  const [greedy, modest] = [tenantOf(), 'key:modest']
+  const over = new AbortController()
+  const flooding = flood(replicas, greedy, new Promise((resolve) => over.signal.addEventListener('abort', resolve)))
+  const ask = async (index: number): Promise<boolean> => {
+    const { refused, leave } = (await replicas[index % REPLICAS]?.enter({ ...greedy, caller: modest })) ?? {}
+    leave?.()
+    return refused === undefined
+  }
+  // What there was at first is gone, and each replica has heard of the other caller.
+  await sleep(1_000)
+  for (let index = 0; index < REPLICAS; index += 1) await until(() => ask(index))
+  let admitted = 0
+  for (let index = 0; index < 80; index += 1) {
+    if (await ask(index)) admitted += 1
+    await sleep(20)
+  }
+  over.abort()
+  const taken = await flooding
+  printFigure(`HT-05: beside a caller of the same tenant that took ${taken}, ${admitted} of another's 80 requests were admitted`)
+  expect(admitted).toBeGreaterThanOrEqual(72)
+  expect(taken).toBeGreaterThan(RATE.burst)
+})
+
 let world: World
 let runtimes: RunningRuntime[]
 let small: RoutedTenant

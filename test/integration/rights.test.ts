@@ -77,7 +77,11 @@ function granted(role: string): string[] {
   )
 }
 
-const apply = (name: string, spec: object) => applyAll(namespace, [tenantManifest(name, spec)])
+const applyToAll = (apiKeys: object[]) =>
+  applyAll(
+    namespace,
+    ISOLATIONS.map((isolation) => tenantManifest(`a-${isolation}`, { isolation, apiKeys })),
+  )
 const ready = (...names: string[]) =>
   kubectl(['wait', '-n', namespace, '--for=condition=Ready', ...names.map((name) => `tenant/${name}`), '--timeout=60s'])
 
@@ -85,12 +89,12 @@ const ready = (...names: string[]) =>
 async function live(): Promise<void> {
   await applyAll(namespace, [shard])
   const names = ISOLATIONS.map((isolation) => `a-${isolation}`)
-  for (const isolation of ISOLATIONS) await apply(`a-${isolation}`, { isolation, apiKeys: [{ name: 'main' }, { name: 'spare' }] })
+  await applyToAll([{ name: 'main' }, { name: 'spare' }])
   await ready(...names)
-  for (const isolation of ISOLATIONS) await apply(`a-${isolation}`, { isolation, apiKeys: [{ name: 'main', scopes: ['tasks:read'] }] })
+  await applyToAll([{ name: 'main', scopes: ['tasks:read'] }])
   await ready(...names)
   const suspend = async (suspended: boolean) => {
-    await apply('a-schema', { isolation: 'schema', suspended, apiKeys: [{ name: 'main' }] })
+    await applyAll(namespace, [tenantManifest('a-schema', { isolation: 'schema', suspended, apiKeys: [{ name: 'main' }] })])
     const phase = suspended ? 'Suspended' : 'Ready'
     await kubectl(['wait', '-n', namespace, `--for=jsonpath={.status.phase}=${phase}`, 'tenant/a-schema', '--timeout=60s'])
   }

@@ -1,9 +1,11 @@
 import type { Exported } from '../exported.ts'
 import { LINE, linesBeside, linesDone } from './lines.ts'
+import { shownEntry } from './output.ts'
 
 /** The audit log in its own order, oldest first; its keys are position, number and id. */
 export const exportedAudit: Exported = {
   name: 'audit',
+  output: shownEntry,
   page: (tenantUid, after = '0/0/00000000-0000-0000-0000-000000000000', limit) => {
     const [position = '', number = '', id = ''] = after.split('/')
     return {

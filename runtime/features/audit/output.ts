@@ -11,7 +11,8 @@ const EXAMPLE = {
   requestId: '5f0f4a3e-57b1-4bd5-9d4e-9f1b7b0f2f11',
 }
 
-const entry = z
+/** A line of the audit log as callers see it. */
+export const shownEntry = z
   .strictObject({
     id: z.uuid(),
     time: z.iso.datetime(),
@@ -24,4 +25,4 @@ const entry = z
   .meta({ title: 'AuditEntry', description: 'One command, done or refused, or one administrative read.', examples: [EXAMPLE] })
 
 /** A page of the audit log. */
-export const shownAudit = shownPage(entry, 'AuditPage', EXAMPLE)
+export const shownAudit = shownPage(shownEntry, 'AuditPage', EXAMPLE)

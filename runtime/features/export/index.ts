@@ -3,6 +3,7 @@ import type { StreamQuery } from '../../queries/stream.ts'
 import type { Feature } from '../feature.ts'
 import { exportedEvents } from './events.ts'
 import { exportLines } from './lines.ts'
+import { shownLine } from './output.ts'
 
 const input = z.strictObject({
   after: z
@@ -22,6 +23,7 @@ export function exportOf(features: readonly Feature[]): Feature {
     route: { path: '/v1/admin/export' },
     input,
     type: 'application/x-ndjson',
+    output: shownLine(exported),
     pieces: (tenant, { after }, read) => exportLines(exported, tenant, after, read),
   }
   return { name: 'export', commands: [], queries: [], streams: [ExportTenant], projections: [], invalidates: () => [] }

@@ -1,6 +1,7 @@
 import { exportedTable } from '../exported.ts'
 import type { Feature } from '../feature.ts'
 import { assignee, CompleteTask, CreateTask, DeleteTask, UpdateTask } from './commands.ts'
+import { shownTask } from './output.ts'
 import { GetTask, ListTasks, TaskStatistics } from './queries.ts'
 import { TASK_COLUMNS } from './repository.ts'
 import { taskRetention } from './retention.ts'
@@ -14,6 +15,6 @@ export const tasks: Feature = {
   projections: [taskStatisticsProjection],
   references: [assignee],
   retentions: [taskRetention],
-  exports: [exportedTable('tasks', TASK_COLUMNS)],
+  exports: [exportedTable('tasks', TASK_COLUMNS, shownTask)],
   invalidates: ({ type, aggregateId }) => (type.startsWith('task.') ? [`task:${aggregateId}`, 'tasks:statistics'] : []),
 }

@@ -1,6 +1,7 @@
 import { exportedTable } from '../exported.ts'
 import type { Feature } from '../feature.ts'
 import { EraseUser, RegisterUser } from './commands.ts'
+import { shownUser } from './output.ts'
 import { GetUser, ListUsers } from './queries.ts'
 import { USER_COLUMNS } from './repository.ts'
 
@@ -10,6 +11,6 @@ export const users: Feature = {
   commands: [RegisterUser, EraseUser],
   queries: [GetUser, ListUsers],
   projections: [],
-  exports: [exportedTable('users', USER_COLUMNS)],
+  exports: [exportedTable('users', USER_COLUMNS, shownUser)],
   invalidates: () => [],
 }

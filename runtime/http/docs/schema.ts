@@ -1,8 +1,9 @@
 import type { JsonSchema } from '../openapi/schemas.ts'
 import { html, type Markup, prose, table } from './markup.ts'
 
-/** The fields of an object schema as a table. */
-export function fieldsOf({ properties = {}, required = [] }: JsonSchema): Markup {
+/** The fields of an object schema as a table; of one of several, a table for each. */
+export function fieldsOf({ anyOf, properties = {}, required = [] }: JsonSchema): Markup {
+  if (anyOf !== undefined) return joined(anyOf.map((one) => fieldsOf(Object(one))))
   const rows = Object.entries(properties).map(([name, field]) => [
     html`<code>${name}</code>`,
     typeOf(Object(field)),
@@ -20,6 +21,7 @@ export function typeOf(schema: JsonSchema): Markup {
     return html`<a href="#shape-${name}">${name}</a>`
   }
   if (anyOf !== undefined) return joined(anyOf.map((one) => typeOf(Object(one))))
+  if (schema.const !== undefined) return html`<code>${String(schema.const)}</code>`
   if (Array.isArray(type)) return joined(type.map((one) => typeOf({ ...schema, type: one })))
   if (schema.enum !== undefined) return joined(schema.enum.map((value) => html`<code>${String(value)}</code>`))
   if (type === 'array') return html`list of ${typeOf(Object(schema.items))}${upTo(schema.maxItems)}`

@@ -65,8 +65,10 @@ export function queryOperation(query: Feature['queries'][number], tag: string): 
 }
 
 /** A feature's stream as an operation. */
-export function streamOperation({ name: id, summary, input, route, scope, type }: AnyStreamQuery, tag: string): Operation {
-  const answers = [{ status: 200, description: 'What was asked for, piece by piece.', type } as const]
+export function streamOperation({ name: id, summary, input, route, scope, type, output }: AnyStreamQuery, tag: string): Operation {
+  const answers = [
+    { status: 200, description: 'What was asked for, piece by piece: the schema is that of one line.', type, schema: output } as const,
+  ]
   return { id, method: 'get', path: route.path, summary, tag, access: scope, input, isCommand: false, answers }
 }
 
