@@ -9,6 +9,7 @@ import { provisions } from './provision.ts'
 import { reconcile } from './reconcile.ts'
 import { command, commandFew, tenantRead } from './requests.ts'
 import { httpStack, httpStackFastify } from './stack.ts'
+import { operatorStart, runtimeStart } from './start.ts'
 
 const ROUNDS = 3
 const BENCHES: readonly Bench[] = [
@@ -24,6 +25,8 @@ const BENCHES: readonly Bench[] = [
   ...provisions,
   runtimeMemory,
   operatorMemory,
+  runtimeStart,
+  operatorStart,
 ]
 const FILE = '.tenantry/bench.json'
 
