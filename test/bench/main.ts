@@ -8,6 +8,7 @@ import { rlsById, rlsList } from './policy.ts'
 import { provisions } from './provision.ts'
 import { reconcile } from './reconcile.ts'
 import { command, commandFew, tenantRead } from './requests.ts'
+import { operatorSizing, runtimeSizing } from './sizing.ts'
 import { httpStack, httpStackFastify } from './stack.ts'
 import { operatorStart, runtimeStart } from './start.ts'
 
@@ -25,6 +26,8 @@ const BENCHES: readonly Bench[] = [
   ...provisions,
   runtimeMemory,
   operatorMemory,
+  runtimeSizing,
+  operatorSizing,
   runtimeStart,
   operatorStart,
 ]
