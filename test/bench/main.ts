@@ -8,6 +8,7 @@ import { rlsById, rlsList } from './policy.ts'
 import { provisions } from './provision.ts'
 import { reconcile } from './reconcile.ts'
 import { command, commandFew, tenantRead } from './requests.ts'
+import { operatorSizing, runtimeSizing } from './sizing.ts'
 import { httpStack, httpStackFastify } from './stack.ts'
 
 const ROUNDS = 3
@@ -24,6 +25,8 @@ const BENCHES: readonly Bench[] = [
   ...provisions,
   runtimeMemory,
   operatorMemory,
+  runtimeSizing,
+  operatorSizing,
 ]
 const FILE = '.tenantry/bench.json'
 

@@ -5,7 +5,8 @@ import type { Part } from '../../config/local/layout.ts'
 import type { Bench, Rounds } from './figures.ts'
 import { startPlatform } from './platform.ts'
 
-const SETTLE_MS = 5_000
+/** For so long a program is left alone before its memory is looked at, in milliseconds. */
+export const SETTLE_MS = 5_000
 
 /** What the runtime holds in memory at rest, all its connections open; the peer and the limit is Node that does nothing. */
 export const runtimeMemory = memoryOf('memory-runtime', 'runtime-a', 120)
@@ -36,7 +37,8 @@ async function measure(part: Part, count: number): Promise<Rounds> {
   }
 }
 
-async function residentMiB(pid: number): Promise<number> {
+/** What a process holds in memory. */
+export async function residentMiB(pid: number): Promise<number> {
   const { stdout } = await promisify(execFile)('ps', ['-o', 'rss=', '-p', String(pid)])
   return Number.parseInt(stdout, 10) / 1024
 }

@@ -15,6 +15,13 @@ const FOREIGN = 'gateway.networking.k8s.io/'
 /** `spec.capacity.connections` of a Shard that says nothing. */
 const DEFAULT_CONNECTIONS = 80
 
+/** Kinds that rights are given to by the name of one. */
+const KINDS: Readonly<Record<string, string>> = {
+  deployments: 'Deployment',
+  horizontalpodautoscalers: 'HorizontalPodAutoscaler',
+  namespaces: 'Namespace',
+}
+
 const rendered = new Map<string, Manifest[]>()
 let restricted: string
 
@@ -50,6 +57,24 @@ describe.each(OVERLAYS)('overlay %s', (overlay) => {
     expect(verdicts.filter(([, verdict]) => verdict !== 'accepted')).toEqual([])
     expect(verdicts.length).toBeGreaterThanOrEqual(2)
     printFigure(`K8-01: ${verdicts.length}/${verdicts.length} pods of ${overlay} accepted as restricted`)
+  })
+
+  test('what rights are given to by name is there, under that name', () => {
+    const manifests = rendered.get(overlay) ?? []
+    const names = new Map(
+      Object.entries(KINDS).map(([plural, kind]) => [
+        plural,
+        manifests.filter((one) => one.kind === kind).map(({ metadata }) => metadata.name),
+      ]),
+    )
+    const rules = manifests
+      .filter(({ kind }) => kind === 'Role')
+      .flatMap((role) => role.rules as { resources: string[]; resourceNames?: string[] }[])
+    const asked = rules.flatMap(({ resources, resourceNames = [] }) =>
+      resources.filter((plural) => plural in KINDS).flatMap((plural) => resourceNames.map((name) => [plural, name] as const)),
+    )
+    expect(asked.length).toBeGreaterThan(0)
+    expect(asked.filter(([plural, name]) => !names.get(plural)?.includes(name))).toEqual([])
   })
 
   test('HT-15: as many replicas as there can be have the connections that they need of a Shard that says nothing of them', () => {
