@@ -10,6 +10,7 @@ import { reconcile } from './reconcile.ts'
 import { command, commandFew, tenantRead } from './requests.ts'
 import { operatorSizing, runtimeSizing } from './sizing.ts'
 import { httpStack, httpStackFastify } from './stack.ts'
+import { operatorStart, runtimeStart } from './start.ts'
 
 const ROUNDS = 3
 const BENCHES: readonly Bench[] = [
@@ -27,6 +28,8 @@ const BENCHES: readonly Bench[] = [
   operatorMemory,
   runtimeSizing,
   operatorSizing,
+  runtimeStart,
+  operatorStart,
 ]
 const FILE = '.tenantry/bench.json'
 
