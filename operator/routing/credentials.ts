@@ -47,7 +47,7 @@ export async function replaceLogin(
   before: Credentials,
   after: Credentials,
 ): Promise<void> {
-  const data = { [key]: Buffer.from(JSON.stringify(after)).toString('base64') }
+  const data = { [key]: encode(after) }
   for (let tries = 1; ; tries++) {
     const secret = await client.get(SECRETS, namespace, CREDENTIALS_SECRET, { signal })
     if (secret === undefined || loginIn(secret, key)?.password !== before.password)
@@ -68,7 +68,7 @@ export async function writeLogin(
   key: string,
   login: Credentials | undefined,
 ): Promise<void> {
-  const value = login === undefined ? null : Buffer.from(JSON.stringify(login)).toString('base64')
+  const value = login === undefined ? null : encode(login)
   try {
     await client.patch(SECRETS, namespace, name, { data: { [key]: value } }, { signal })
   } catch (error) {
@@ -77,4 +77,8 @@ export async function writeLogin(
     const data = { [key]: value }
     await client.create(SECRETS, namespace, { metadata: { name }, type: 'Opaque', data }, { signal })
   }
+}
+
+function encode(login: Credentials): string {
+  return Buffer.from(JSON.stringify(login)).toString('base64')
 }

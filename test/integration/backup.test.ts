@@ -15,7 +15,7 @@ import { read } from '../builders/http.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
 import { applyAll, secret, shardManifest } from '../builders/shard.ts'
 import { eventsIn } from '../builders/stream.ts'
-import { tenantManifest } from '../builders/tenant.ts'
+import { keyOf, tenantManifest } from '../builders/tenant.ts'
 import { type RunningRuntime, startClusterRuntime } from '../builders/world.ts'
 
 const PATIENCE = { timeout: 30_000, interval: 100 }
@@ -58,7 +58,7 @@ beforeAll(async () => {
   operator = await startOperator(namespace)
   await ready('tenant', '--all')
   runtimes = await Promise.all([startRuntime(), startRuntime()])
-  for (const { name } of TENANTS) keys.set(name, await keyOf(name))
+  for (const { name } of TENANTS) keys.set(name, await keyOf(namespace, name))
 })
 
 afterAll(async () => {
@@ -78,10 +78,6 @@ const startRuntime = () =>
   startClusterRuntime(namespace, { TENANTRY_NATS_URL: nats.url, TENANTRY_REDIS_URL: inject('redis').url, TENANTRY_ACCESS_LOG: 'off' })
 const get = async (...what: string[]) => JSON.parse(await kubectl(['get', '-n', namespace, '-o', 'json', ...what]))
 const ready = (...what: string[]) => kubectl(['wait', '-n', namespace, '--for=condition=Ready', '--timeout=90s', ...what])
-
-async function keyOf(tenant: string): Promise<string> {
-  return Buffer.from((await get('secret', `${tenant}-apikey-main`)).data.token, 'base64').toString()
-}
 
 function send(
   tenant: string,

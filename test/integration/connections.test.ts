@@ -8,12 +8,13 @@ import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
 import { type NatsServer, startNats } from '../../config/local/servers/nats.ts'
 import type { ShardStatus } from '../../crds/shard.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
+import { type Answer, callInTurn, connectionsIn } from '../builders/crowd.ts'
 import { printFigure } from '../builders/figure.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
 import { watchPeak } from '../builders/peak.ts'
 import { connectAsSuperuser } from '../builders/provision.ts'
 import { applyAll, applyShardSecrets, shardManifest, shardSpec } from '../builders/shard.ts'
-import { tenantManifest } from '../builders/tenant.ts'
+import { keyOf, tenantManifest } from '../builders/tenant.ts'
 import { type RunningRuntime, startClusterRuntime } from '../builders/world.ts'
 
 const PATIENCE = { timeout: 40_000, interval: 100 }
@@ -27,9 +28,7 @@ const TENANTS = [
   ['row', 'r-0'],
 ]
 const database = `test_${randomBytes(4).toString('hex')}`
-const ALL = `SELECT count(*) FROM pg_stat_activity
-  WHERE usename = ANY($1) OR usename LIKE '${database}_runtime_%' OR (usename = $2 AND (datname LIKE '${database}%' OR datname = ANY($1)))`
-const RUNTIMES = `SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'tenantry-runtime/%' AND (usename = ANY($1) OR usename LIKE '${database}_runtime_%')`
+const COUNT = connectionsIn(database)
 let folder: string
 let nats: NatsServer
 let namespace: string
@@ -60,7 +59,7 @@ beforeAll(async () => {
   ])
   await kubectl(['wait', '-n', namespace, '--for=condition=Ready', 'tenants', '--all', '--timeout=90s'])
   roles = (await get('tenants')).items.map((tenant: { status: { role: string } }) => tenant.status.role)
-  for (const [, name] of TENANTS) tokens.push(Buffer.from((await get('secret', `${name}-apikey-main`)).data.token, 'base64').toString())
+  for (const [, name] of TENANTS) tokens.push(await keyOf(namespace, String(name)))
   for (let replica = 0; replica < 2; replica += 1) runtimes.push(await startClusterRuntime(namespace, { TENANTRY_NATS_URL: nats.url }))
 })
 
@@ -79,23 +78,13 @@ const readyOf = async () => (await statusOf()).conditions?.find(({ type }) => ty
 const allow = (connections: number) =>
   kubectl(['patch', 'shard', 'shard-a', '-n', namespace, '--type=merge', '-p', JSON.stringify({ spec: { capacity: { connections } } })])
 
-type Answer = { status: number; retryAfter: string | null; ms: number }
-
 /** Each tenant at both replicas, a new task and two reads in turn, `rounds` times; a caller for each. */
 async function traffic(rounds: number): Promise<Answer[]> {
-  const call = async (url: string, token: string, round: number): Promise<Answer> => {
-    const headers = { 'x-api-key': token, 'content-type': 'application/json' }
-    const write = { method: 'POST', headers, body: JSON.stringify({ title: `task ${round}` }) }
-    const since = performance.now()
-    const response = await fetch(new URL(round % 3 === 0 ? '/v1/tasks' : '/v1/tasks?limit=10', url), round % 3 === 0 ? write : { headers })
-    await response.text()
-    return { status: response.status, retryAfter: response.headers.get('retry-after'), ms: performance.now() - since }
-  }
   const callers = runtimes.flatMap(({ url }) =>
     tokens.map(async (token) => {
       const answers: Answer[] = []
       for (let round = 0; round < rounds; round += 1) {
-        answers.push(await call(url, token, round))
+        answers.push(await callInTurn(url, token, round))
         await pause(5)
       }
       return answers
@@ -106,8 +95,8 @@ async function traffic(rounds: number): Promise<Answer[]> {
 
 /** Sends traffic, and gives its answers with the most connections there were meanwhile: of the whole platform, and of the runtimes. */
 async function underTraffic(rounds: number): Promise<{ answers: Answer[]; all: number; ofRuntimes: number }> {
-  const all = watchPeak(superuser, ALL, [roles, inject('postgres').adminUser])
-  const ofRuntimes = watchPeak(watcher, RUNTIMES, [roles])
+  const all = watchPeak(superuser, COUNT.all, [roles, inject('postgres').adminUser])
+  const ofRuntimes = watchPeak(watcher, COUNT.ofRuntimes, [roles])
   const answers = await traffic(rounds)
   return { answers, all: await all.stop(), ofRuntimes: await ofRuntimes.stop() }
 }
@@ -161,7 +150,7 @@ test('HT-15: every event was relayed and counted all the same', async () => {
 test('HT-15: a smaller budget is taken over by runtimes that serve', async () => {
   await allow(17)
   await vi.waitFor(async () => expect((await statusOf()).connections).toMatchObject({ budget: 17, perReplica: 3 }), PATIENCE)
-  const open = async () => Number((await superuser.query(RUNTIMES, [roles])).rows[0]?.count)
+  const open = async () => Number((await superuser.query(COUNT.ofRuntimes, [roles])).rows[0]?.count)
   await Promise.all([traffic(10).then(judge), vi.waitFor(async () => expect(await open()).toBeLessThanOrEqual(6), PATIENCE)])
   const { answers, all, ofRuntimes } = await underTraffic(20)
   const { served, refused } = judge(answers)

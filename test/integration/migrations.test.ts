@@ -11,7 +11,7 @@ import { printFigure } from '../builders/figure.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
 import { connectTo } from '../builders/provision.ts'
 import { applyAll, applyShardSecrets, shardManifest, shardSpec } from '../builders/shard.ts'
-import { tenantManifest } from '../builders/tenant.ts'
+import { keyOf, tenantManifest } from '../builders/tenant.ts'
 import { startTraffic } from '../builders/traffic.ts'
 import { type RunningRuntime, startClusterRuntime } from '../builders/world.ts'
 
@@ -74,11 +74,6 @@ async function statusOf(name: string): Promise<TenantStatus> {
   return JSON.parse(await kubectl(['get', 'tenant', name, '-n', namespace, '-o', 'json'])).status
 }
 
-async function keyOf(name: string): Promise<string> {
-  const { data } = JSON.parse(await kubectl(['get', 'secret', `${name}-apikey-main`, '-n', namespace, '-o', 'json']))
-  return Buffer.from(data.token, 'base64').toString()
-}
-
 async function migrated(): Promise<number> {
   const { rows } = await admin.query('SELECT count(*)::int AS count FROM tenantry.migrations WHERE version = $1', [NEW])
   return rows[0].count
@@ -98,7 +93,7 @@ test('PG-17: 500 schemas are migrated while they are served, whatever dies, brea
     `BEGIN; LOCK TABLE ${await tasksOf('locked')} IN ACCESS SHARE MODE; LOCK TABLE tenantry_rows.tasks IN ACCESS SHARE MODE`,
   )
   const traffic = await Promise.all(
-    Object.keys(SERVED).map(async (name) => startTraffic(runtime.url, await keyOf(name), { callers: 1, pauseMs: 200 })),
+    Object.keys(SERVED).map(async (name) => startTraffic(runtime.url, await keyOf(namespace, name), { callers: 1, pauseMs: 200 })),
   )
 
   await killOperator()

@@ -7,7 +7,7 @@ import { createNamespace, kubectl } from '../builders/cluster.ts'
 import { printFigure } from '../builders/figure.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
 import { applyAll, applyShardSecrets, shardManifest, shardSpec } from '../builders/shard.ts'
-import { tenantManifest } from '../builders/tenant.ts'
+import { keyOf, tenantManifest } from '../builders/tenant.ts'
 import { startTraffic } from '../builders/traffic.ts'
 import { type RunningRuntime, startClusterRuntime } from '../builders/world.ts'
 import { type ApiProxy, type Fault, type ProxiedCall, startApiProxy } from '../faults/api-proxy.ts'
@@ -60,7 +60,7 @@ const get = async (...what: string[]) => JSON.parse(await kubectl(['get', '-n', 
 const touch = () => kubectl(['label', it.kind, it.name, '-n', namespace, '--overwrite', `touched=${++touches}`])
 
 async function take(subject: Subject): Promise<void> {
-  const token = Buffer.from((await get('secret', `${subject.tenant}-apikey-main`)).data.token, 'base64').toString()
+  const token = await keyOf(namespace, subject.tenant)
   const role = tenantName((await get('tenant', subject.tenant)).metadata.uid)
   const own = { key: role, logins: [role, `${role}_b`] as [string, string], into: role }
   const shared = { key: subject.name, logins: [`${database}_runtime_a`, `${database}_runtime_b`] as [string, string], into: database }
