@@ -26,6 +26,8 @@ const BUDGET = 47
 /** What one that is removed here takes to end on busy cores has to fit into it. */
 const GRACE_SECONDS = 8
 const TENANTS = ['database', 'schema', 'schema', 'schema', 'row']
+/** Of each tenant: enough that a replica wants every connection that it may have, however fast it serves. */
+const CALLERS = 6
 const database = `test_${randomBytes(4).toString('hex')}`
 const COUNT = connectionsIn(database)
 let folder: string
@@ -136,22 +138,24 @@ async function remove(): Promise<void> {
   await runtime.stop()
 }
 
-/** Each tenant, a new task and two reads in turn, at any replica that serves, until `during` is done. */
+/** Each caller, a new task and two reads in turn, at any replica that serves, until `during` is done. */
 async function underTraffic(during: () => Promise<void>): Promise<{ answers: Answer[]; most: number }> {
   const peak = watchPeak(watcher, COUNT.all, [roles, inject('postgres').adminUser])
   const answers: Answer[] = []
   over = false
   const anyOf = () => serving[Math.floor(Math.random() * serving.length)]?.url ?? ''
-  const callers = tokens.map(async (token) => {
+  const call = async (token: string) => {
     for (let round = 0; !over; round += 1) {
       answers.push(await callInTurn(anyOf(), token, round))
       await pause(10)
     }
-  })
+  }
+  const callers = Array.from({ length: CALLERS }, () => tokens.map(call)).flat()
   try {
     await during()
   } finally {
     over = true
+    await Promise.allSettled([...callers, peak.stop()])
   }
   await Promise.all(callers)
   return { answers, most: await peak.stop() }
