@@ -16,7 +16,7 @@ export type User = { id: string; email: string; displayName: string; version: nu
 
 export type UserPage = { items: (User)[]; nextCursor: string | null }
 
-export type Tenant = { id: string; displayName: string | null; plan: string | null; isolation: "row" | "schema" | "database"; limits: { requestsPerSecond: number | null; burst: number | null; concurrency: number | null; tasks: number | null; users: number | null }; usage: { tasks: number; users: number }; settings: Record<string, unknown> }
+export type Tenant = { id: string; displayName: string | null; plan: string | null; isolation: "row" | "schema" | "database"; limits: { requestsPerSecond: number | null; burst: number | null; concurrency: number | null; tasks: number | null; users: number | null; storageMiB: number | null }; usage: { tasks: number; users: number; dataBytes: number }; settings: Record<string, unknown> }
 
 export type AuditPage = { items: ({ id: string; time: string; actor: string; action: string; result: string; target: string | null; requestId: string })[]; nextCursor: string | null }
 
