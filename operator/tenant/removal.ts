@@ -4,6 +4,7 @@ import type { Recorder } from '../kubernetes/recorder.ts'
 import { readSpareLogin, readTenant } from '../postgres/catalog.ts'
 import { isOutage } from '../postgres/failure.ts'
 import { ownLogins, tenantName } from '../postgres/names.ts'
+import { isOwn } from './conflict.ts'
 import { dataUid, homeInStatus, shardOf, type Tenant } from './home.ts'
 import type { TenantWorld } from './observe.ts'
 import { blockedRemoval, type DatabaseStep, type Failure } from './plan.ts'
@@ -37,10 +38,15 @@ export function describeRemoval(tenant: Tenant, { kind }: DatabaseStep, shard: s
   return { stage: 'Provisioned', reason: outage ? 'ShardUnreachable' : 'DeletionBlocked', message, cause }
 }
 
-/** Says what has become of the data; also of what was removed by a pass that did not live to tell. */
-export async function tellEnd(recorder: Recorder, { tenant, look }: TenantWorld, steps: readonly DatabaseStep[]): Promise<void> {
+/**
+ * Says what has become of the Tenant's own data; also of what was removed by a pass that did not live to tell. Nothing of a record that is
+ * another's: it was not touched, and where it stands is not for whoever was refused it.
+ */
+export async function tellEnd(recorder: Recorder, world: TenantWorld, steps: readonly DatabaseStep[]): Promise<void> {
+  const { tenant, look } = world
   if (look.kind !== 'seen') return
   const { record } = look.facts
+  if (record !== undefined && !isOwn(world, record)) return
   const stood = record ?? (tenant.spec.deletionPolicy === 'Delete' ? homeInStatus(tenant) : undefined)
   if (stood === undefined) return
   const { isolation, database, schema } = stood

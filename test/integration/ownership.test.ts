@@ -130,27 +130,49 @@ test('OP-19: what has a tenant’s names without the mark of ownership is never 
   await inside.end()
 })
 
-test('OP-19: a record of another installation is left alone, says whose it is, and gets no route', async () => {
+test('OP-17, OP-19: a record of another installation is left alone, says whose it is, gets no route, and is neither kept nor removed', async () => {
   const theirs = randomUUID()
-  await applyAll(namespace, [tenantManifest('disputed', { shardRef: { name: 'shard-d' } })])
-  const { uid } = (await get('tenant', 'disputed')).metadata
-  await applyAll(namespace, [shardManifest('shard-d', shardSpec(`${database}_d`, { schedulable: false }))])
+  const place = `${database}_d`
+  const disputed = { disputed: 'Retain', contested: 'Delete' } as const
+  const manifests = Object.entries(disputed).map(([name, deletionPolicy]) =>
+    tenantManifest(name, { shardRef: { name: 'shard-d' }, deletionPolicy }),
+  )
+  await applyAll(namespace, manifests)
+  await applyAll(namespace, [shardManifest('shard-d', shardSpec(place, { schedulable: false }))])
   await ready('shard', 'shard-d')
-  const other = await connectTo(`${database}_d`)
-  const record = [uid, theirs, namespace, 'disputed', 'schema', `t_${uid.replaceAll('-', '')}`]
-  await other.query(
-    `INSERT INTO tenantry.tenants (uid, installation, namespace, name, isolation, schema_name, role_name) VALUES ($1, $2, $3, $4, $5, $6, $6)`,
-    record,
-  )
+  const other = await connectTo(place)
+  const uids = new Map<string, string>()
+  for (const name of Object.keys(disputed)) {
+    const { uid } = (await get('tenant', name)).metadata
+    uids.set(name, uid)
+    await other.query(
+      `INSERT INTO tenantry.tenants (uid, installation, namespace, name, isolation, schema_name, role_name) VALUES ($1, $2, $3, $4, $5, $6, $6)`,
+      [uid, theirs, namespace, name, 'schema', `t_${uid.replaceAll('-', '')}`],
+    )
+  }
   await kubectl(['patch', 'shard', 'shard-d', '-n', namespace, '--type=merge', '-p', '{"spec":{"schedulable":true}}'])
-  await vi.waitFor(async () => expect(await statusOf('disputed')).toMatchObject({ phase: 'Failed' }), PATIENCE)
-  expect((await statusOf('disputed')).conditions).toContainEqual(
-    expect.objectContaining({ type: 'Ready', reason: 'NameConflict', message: expect.stringContaining(theirs) }),
+  for (const [name, uid] of uids) {
+    await vi.waitFor(async () => expect(await statusOf(name)).toMatchObject({ phase: 'Failed' }), PATIENCE)
+    expect((await statusOf(name)).conditions).toContainEqual(
+      expect.objectContaining({ type: 'Ready', reason: 'NameConflict', message: expect.stringContaining(theirs) }),
+    )
+    expect(await isRouted(uid)).toBe(false)
+  }
+  const thief = { shardRef: { name: 'shard-d' }, adopt: uids.get('disputed') }
+  await applyAll(namespace, [tenantManifest('thief', thief)])
+  await vi.waitFor(
+    async () => expect((await statusOf('thief')).conditions).toContainEqual(expect.objectContaining({ reason: 'AdoptRefused' })),
+    PATIENCE,
   )
-  expect(await isRouted(uid)).toBe(false)
-  await kubectl(['delete', 'tenant', 'disputed', '-n', namespace, '--timeout=40s'])
-  expect((await other.query("SELECT installation, retained_at FROM tenantry.tenants WHERE namespace <> ''")).rows).toEqual([
-    { installation: theirs, retained_at: null },
-  ])
+  const names = ['thief', ...uids.keys()]
+  await kubectl(['delete', 'tenant', ...names, '-n', namespace, '--timeout=40s'])
+  expect((await other.query("SELECT installation, retained_at FROM tenantry.tenants WHERE namespace <> ''")).rows).toEqual(
+    [...uids].map(() => ({ installation: theirs, retained_at: null })),
+  )
+  // The end is told before the Tenant goes.
+  const { items } = await get('events')
+  const told = items.map((one: { reason: string; involvedObject: { name: string } }) => `${one.involvedObject.name} ${one.reason}`)
+  expect(told).toContain('disputed NameConflict')
+  expect(told.filter((line: string) => names.includes(line.split(' ')[0] ?? '') && line.includes('Data'))).toEqual([])
   await other.end()
 })
