@@ -51,6 +51,8 @@ const limitsSchema = z.object({
   /** How many of each the tenant may have; left out: any number. */
   tasks: z.int().nonnegative().optional(),
   users: z.int().nonnegative().optional(),
+  /** How many MiB these may take together; left out: any number. */
+  storageMiB: z.int().positive().optional(),
 })
 
 /** Settings as their owner wrote them. What the runtime knows is what it should be; a value that is not is left out, and breaks nothing else. */
@@ -166,7 +168,10 @@ export type Issuer = NonNullable<Route['jwt']>
 export type Limits = z.infer<typeof limitsSchema>
 
 /** What a tenant may have only so many of, by the name of the limit and of the table. */
-export type Quota = 'tasks' | 'users'
+export const QUOTAS = ['tasks', 'users'] as const
+
+/** One of them. */
+export type Quota = (typeof QUOTAS)[number]
 
 /** How to reach one Shard. */
 export type ShardEndpoint = z.infer<typeof shardSchema>

@@ -22,7 +22,15 @@ export type TenantSpec = {
   suspended: boolean
   /** RFC 3339. */
   subscriptionEndsAt?: string
-  limits?: { requestsPerSecond?: number; burst?: number; concurrency?: number; connections?: number; tasks?: number; users?: number }
+  limits?: {
+    requestsPerSecond?: number
+    burst?: number
+    concurrency?: number
+    connections?: number
+    tasks?: number
+    users?: number
+    storageMiB?: number
+  }
   /** And whatever else its owner wrote. */
   settings?: { allowedOrigins?: string[]; auditRetentionDays?: number; eventRetentionDays?: number; taskRetentionDays?: number }
   adopt?: string
@@ -82,8 +90,8 @@ export type TenantStatus = {
   usage?: TenantUsage
 }
 
-/** What a tenant was last found to use; `sampledAt` in RFC 3339. */
-export type TenantUsage = { tasks: number; users?: number; storageBytes: number; sampledAt: string }
+/** What a tenant was last found to use; `sampledAt` in RFC 3339. `dataBytes` is what `limits.storageMiB` limits; left out: it was counted by an operator that did not know it. */
+export type TenantUsage = { tasks: number; users?: number; dataBytes?: number; storageBytes: number; sampledAt: string }
 
 const TENANT_CONDITIONS = [
   'Ready',

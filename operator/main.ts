@@ -122,7 +122,7 @@ async function startWork(
   const { namespace, workers, resyncMs, relistMs, usageMs } = settings
   const migrations = await readMigrations(settings.migrationsFolder)
   const recorder = createRecorder(client, 'tenantry-operator', { log })
-  const routing = new RoutingPublisher({ client, namespace, log })
+  const routing = new RoutingPublisher({ client, namespace, recorder, log })
   const watched = { relistMs, signal, log }
   let started: { shards: Controller; tenants: Controller } | undefined
 

@@ -48,9 +48,9 @@ test('the table of plans is that of the code', () => {
   const seconds = (milliseconds: number) => `${milliseconds / 1_000} s`
   const count = (number: number) => number.toLocaleString('en')
   const plans = Object.entries(PLANS).map(([plan, { statementMs, lockMs, idleInTransactionMs, ...counts }]) => {
-    const { connections, requestsPerSecond, concurrency, tasks, users } = counts
+    const { connections, requestsPerSecond, concurrency, tasks, users, storageMiB } = counts
     const times = [statementMs, lockMs, idleInTransactionMs].map(seconds)
-    return [plan, [...times, ...[connections, requestsPerSecond, concurrency, tasks, users].map(count)]]
+    return [plan, [...times, ...[connections, requestsPerSecond, concurrency, tasks, users, storageMiB].map(count)]]
   })
   expect(rows('Plans and limits')).toEqual(plans)
 })

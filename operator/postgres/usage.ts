@@ -6,17 +6,19 @@ import type { Physical } from './names.ts'
 const MEASURED_ROWS = 200
 
 /**
- * What counts a tenant's tasks, its users and its storage in bytes, as `tasks`, `users` and `bytes`, at a cost that does not grow with what it
- * has. Runs in the database of its tables; no statement of it takes more than two seconds. Tasks and users stand counted in the head.
+ * What counts a tenant's tasks, its users, its data and its storage in bytes, as `tasks`, `users`, `data` and `bytes`, at a cost that does not
+ * grow with what it has. Runs in the database of its tables; no statement of it takes more than two seconds. All but the storage stands
+ * counted in the head.
  */
 export function countUsage(isolation: Isolation, uid: string, { schema }: Pick<Physical, 'schema'>): string {
   // What has no number yet was made before anybody kept it.
   const counted = (what: string) =>
     `coalesce((h.counts ->> '${what}')::bigint, (SELECT count(*) FROM ${name(schema)}.${what} c WHERE c.tenant_id = ${text(uid)})) AS ${what}`
+  const taken = (what: string) => `coalesce((h.counts ->> '${what}Bytes')::bigint, 0)`
   // The policy of shared tables holds their owner too: it is shown the tenant that the transaction names.
   return `SELECT set_config('statement_timeout', '2s', true), set_config('lock_timeout', '1s', true), set_config('app.tenant_id', ${text(uid)}, true);
-SELECT u.tasks::float8 AS tasks, u.users::float8 AS users, round(${BYTES[isolation](uid, schema)})::float8 AS bytes
-FROM (SELECT h.position, ${counted('tasks')}, ${counted('users')} FROM tenantry.head h WHERE h.tenant = ${text(uid)}) u;`
+SELECT u.tasks::float8 AS tasks, u.users::float8 AS users, u.data::float8 AS data, round(${BYTES[isolation](uid, schema)})::float8 AS bytes
+FROM (SELECT h.position, ${counted('tasks')}, ${counted('users')}, ${taken('tasks')} + ${taken('users')} AS data FROM tenantry.head h WHERE h.tenant = ${text(uid)}) u;`
 }
 
 // Files have a size that is looked up. Rows among those of others have none: the average of a few is taken for all, which the head has

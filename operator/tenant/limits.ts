@@ -19,6 +19,7 @@ export const PLANS: Readonly<Record<Plan, Omit<TenantLimits, 'burst'>>> = {
     concurrency: 20,
     tasks: 10_000,
     users: 100,
+    storageMiB: 100,
   },
   basic: {
     connections: 30,
@@ -29,6 +30,7 @@ export const PLANS: Readonly<Record<Plan, Omit<TenantLimits, 'burst'>>> = {
     concurrency: 50,
     tasks: 100_000,
     users: 1_000,
+    storageMiB: 1_000,
   },
   premium: {
     connections: 40,
@@ -39,6 +41,7 @@ export const PLANS: Readonly<Record<Plan, Omit<TenantLimits, 'burst'>>> = {
     concurrency: 200,
     tasks: 1_000_000,
     users: 10_000,
+    storageMiB: 10_000,
   },
 }
 

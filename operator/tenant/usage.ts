@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { TenantUsage } from '../../crds/tenant.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { TENANTS } from '../kubernetes/object.ts'
@@ -12,7 +13,7 @@ import { lookAtDatabase, type TenantSources } from './observe.ts'
 /** What samples work with. */
 export type UsageContext = TenantSources & { client: Client; writes: LastWrites; tenant: (name: string) => Tenant | undefined; log: Logger }
 
-type Counts = Pick<TenantUsage, 'tasks' | 'users' | 'storageBytes'>
+type Counts = Pick<TenantUsage, 'tasks' | 'users' | 'dataBytes' | 'storageBytes'>
 
 const WAIT: Result = { kind: 'wait' }
 
@@ -40,7 +41,7 @@ async function count(context: UsageContext, tenant: Tenant): Promise<Counts | un
   const { record } = look.facts
   if (record.owner !== tenant.metadata.uid || record.retained || !record.made) return undefined
   const [row] = await read(context, shard, record, countUsage(record.isolation, dataUid(tenant), record))
-  return row && { tasks: Number(row.tasks), users: Number(row.users), storageBytes: Number(row.bytes) }
+  return row && { tasks: Number(row.tasks), users: Number(row.users), dataBytes: Number(row.data), storageBytes: Number(row.bytes) }
 }
 
 async function read({ connections }: UsageContext, shard: string, { isolation, database }: TenantRecord, text: string) {
@@ -48,9 +49,9 @@ async function read({ connections }: UsageContext, shard: string, { isolation, d
   return connections.database(shard)?.lastRows(text) ?? []
 }
 
-function isKnown({ status }: Tenant, { tasks, users, storageBytes }: Counts): boolean {
-  const known = status?.usage
-  return known?.tasks === tasks && known.users === users && known.storageBytes === storageBytes
+function isKnown({ status }: Tenant, counts: Counts): boolean {
+  const { sampledAt: _sampledAt, ...known } = status?.usage ?? { sampledAt: undefined }
+  return isDeepStrictEqual(known, counts)
 }
 
 /** Apart from what the pass writes: of two that work at once neither undoes what the other has written. */

@@ -24,6 +24,7 @@ const Rename: AnyCommand = {
     render: () => '',
     output: z.never(),
   },
+  grows: true,
   target: () => undefined,
   decide: () => [],
 }

@@ -21,13 +21,20 @@ export function changeBy(
 ): Change<unknown> {
   const after = events.reduce((state: unknown, event) => aggregate.evolve(state, event), loaded?.state ?? null)
   const stored = events.map(({ type, data }) => ({ type, data, id: randomUUID() }))
-  return { id, version: loaded?.version ?? 0, after, events: stored, time: now.toISOString() }
+  const version = loaded?.version ?? 0
+  const growth = sizeOf(aggregate, after, version + events.length) - sizeOf(aggregate, loaded?.state ?? null, version)
+  return { id, version, after, events: stored, time: now.toISOString(), growth }
+}
+
+function sizeOf({ render }: AnyCommand['aggregate'], state: unknown, version: number): number {
+  return state === null ? 0 : Buffer.byteLength(render(state, version))
 }
 
 /** Reads a row of a save: undefined when the version that the change was decided on was no longer the present one. Throws what the aggregate says of one that was refused. */
 export function readSaved({ route }: TenantContext, aggregate: AnyCommand['aggregate'], row: Row | undefined): Saved | undefined {
   const refusal = row?.refusal ?? undefined
   if (refusal === 'quota') throw quotaExceeded(aggregate.quota, route.limits?.[aggregate.quota], Number(row?.total))
+  if (refusal === 'storage') throw storageFull(route.limits?.storageMiB)
   if (refusal !== undefined) throw aggregate.refusals?.[String(refusal)]?.() ?? new Error(`a ${aggregate.name} was refused by ${refusal}`)
   return row && { version: Number(row.version), position: Number(row.position) }
 }
@@ -35,6 +42,11 @@ export function readSaved({ route }: TenantContext, aggregate: AnyCommand['aggre
 /** What a saved change has made known. */
 export function committed({ id, events }: Change<unknown>, { position }: Saved): Committed[] {
   return events.map(({ type }, index) => ({ type, aggregateId: id, position: position - events.length + 1 + index }))
+}
+
+function storageFull(most: number | undefined): TenantryError {
+  const message = `The tasks and users of this tenant take all of the ${most} MiB that they may. Delete some, or ask those who run it for a higher limit.`
+  return new TenantryError('quota-exceeded', message, { retryAfter: ROOM_AFTER })
 }
 
 function quotaExceeded(quota: Quota, most: number | undefined, total: number): TenantryError {

@@ -30,10 +30,10 @@ export type Aggregate<State, Event extends NewEvent> = {
   read: (row: Row) => Loaded<State>
   evolve: (state: State | null, event: Event) => State | null
   /**
-   * Writes those changes whose version still holds, with their events, and no new one beyond `most` (null: any number); a row
+   * Writes those changes whose version still holds, with their events, and nothing beyond `most`; a row
    * `{id, version, position, refusal, total}` for each of them. See events/store.
    */
-  save: (tenantUid: string, epoch: number, changes: readonly Change<State>[], most: number | null) => Statement
+  save: (tenantUid: string, epoch: number, changes: readonly Change<State>[], most: Most) => Statement
   /** What a caller is told of a change that was refused, by the name that `save` gives. */
   refusals?: Readonly<Record<string, () => TenantryError>>
   /** The JSON a caller is answered with: the same bytes as the query of the same state gives. */
@@ -42,6 +42,9 @@ export type Aggregate<State, Event extends NewEvent> = {
   output: z.ZodType
 }
 
+/** How many of an aggregate a tenant may have, and how many bytes of data in all; null: any number. */
+export type Most = { rows: number | null; bytes: number | null }
+
 /** One decided command: the state before is at `version` (0: not there), `after` is null when it was deleted. */
 export type Change<State> = {
   id: string
@@ -49,6 +52,10 @@ export type Change<State> = {
   after: State | null
   events: readonly (Pick<NewEvent, 'type' | 'data'> & { id: string })[]
   time: string
+  /** How many bytes of JSON it is larger after than before. */
+  growth: number
+  /** It is refused where the tenant has as much data as it may. Left out: it is not. */
+  needsRoom?: boolean
   /** Left out: it goes along with another change, which tells. */
   asked?: Asked
 }
@@ -70,6 +77,8 @@ export type Command<Input, State, Event extends NewEvent> = {
   /** Parses path parameters and body as one object, strictly. A path that can name nothing throws `not-found`. */
   input: z.ZodType<Input>
   aggregate: Aggregate<State, Event>
+  /** Is there to add to what the tenant has: where that is as much as it may be, it is refused, unless it makes it no larger. */
+  grows: boolean
   /** The id of the aggregate it is about; undefined: a new one. */
   target: (input: Input) => string | undefined
   decide: (input: Input, state: State | null, moment: Moment) => Event[]

@@ -49,7 +49,8 @@ export function createHandler(session: Session, references: readonly AnyReferenc
     if (events.length === 0) return unchanged(command, id, loaded)
     const decided = changeBy(aggregate, id, loaded, events, now)
     const body = decided.after === null ? undefined : aggregate.render(decided.after, decided.version + events.length)
-    const change = { ...decided, asked: askedFor(command, tenant, options, body) }
+    const needsRoom = command.grows && decided.growth > 0
+    const change = { ...decided, needsRoom, asked: askedFor(command, tenant, options, body) }
     const isRemoval = change.after === null && remover.concerns(aggregate)
     const saved = await (isRemoval
       ? remover.remove(tenant, aggregate, change, options.signal)

@@ -3,7 +3,7 @@ import type { Run, Session } from '../shards/session.ts'
 import type { Row, Statement } from '../shards/statement.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 import { changeBy, committed, readSaved, type Saved } from './change.ts'
-import type { Aggregate, AnyCommand, Change, Committed, Moment, NewEvent, OnCommit } from './command.ts'
+import type { Aggregate, AnyCommand, Change, Committed, Moment, Most, NewEvent, OnCommit } from './command.ts'
 
 /** Things that refer to those of another feature; before one of these is removed, all that refer to it let go, by events of their own. */
 export type Reference<State, Event extends NewEvent> = {
@@ -31,6 +31,8 @@ export type Remover = {
 }
 
 const AT_ONCE = 256
+/** What lets go, or goes, finds room. */
+const ANY: Most = { rows: null, bytes: null }
 
 /**
  * What refers lets go a few hundred at a time; the last of it in the very transaction that removes the thing. Each holds the head from the
@@ -47,7 +49,7 @@ export function createRemover(session: Session, references: readonly AnyReferenc
       const released: Committed[] = []
       for (const reference of to(aggregate)) released.push(...(await letGo(run, tenant, reference, change)))
       if (released.length >= AT_ONCE) return { released, isLast: false }
-      const [row] = await run(aggregate.save(uid, route.epoch, [change], null))
+      const [row] = await run(aggregate.save(uid, route.epoch, [change], ANY))
       return { released, isLast: true, saved: readSaved(tenant, aggregate, row) }
     })
 
@@ -72,7 +74,7 @@ async function letGo(run: Run, tenant: TenantContext, { aggregate, find, letGo }
     return changeBy(aggregate, id, loaded, letGo(loaded.state, { now, id }), now)
   })
   if (changes.length === 0) return []
-  const rows = new Map((await run(aggregate.save(uid, route.epoch, changes, null))).map((row: Row) => [String(row.id), row]))
+  const rows = new Map((await run(aggregate.save(uid, route.epoch, changes, ANY))).map((row: Row) => [String(row.id), row]))
   return changes.flatMap((change) => {
     const saved = readSaved(tenant, aggregate, rows.get(change.id))
     return saved === undefined ? [] : committed(change, saved)

@@ -1,10 +1,11 @@
+import type { Limits, Quota } from '../../config/routing.ts'
 import { TenantryError } from '../errors.ts'
 import { lockHead, requireHead } from '../shards/head.ts'
 import type { Session } from '../shards/session.ts'
 import type { Row } from '../shards/statement.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 import { readSaved, type Saved } from './change.ts'
-import type { AnyCommand, Change } from './command.ts'
+import type { AnyCommand, Change, Most } from './command.ts'
 
 type AnyAggregate = AnyCommand['aggregate']
 type Waiting = {
@@ -17,6 +18,7 @@ type Waiting = {
 }
 
 const MOST_PER_COMMIT = 64
+const MIB = 2 ** 20
 
 /**
  * Writes changes. One bundle of a tenant is under way at a time; what comes meanwhile goes together in the next one, so
@@ -77,11 +79,16 @@ export class Saver {
     const changes = batch.map((item) => item.change)
     const [head, rows = []] = await this.#session.bundle(tenant, [
       lockHead(tenant.uid, epoch),
-      aggregate.save(tenant.uid, epoch, changes, limits?.[aggregate.quota] ?? null),
+      aggregate.save(tenant.uid, epoch, changes, mostOf(limits, aggregate.quota)),
     ])
     requireHead(head)
     return new Map(rows.map((row) => [String(row.id), row]))
   }
+}
+
+function mostOf(limits: Limits | undefined, quota: Quota): Most {
+  const { storageMiB } = limits ?? {}
+  return { rows: limits?.[quota] ?? null, bytes: storageMiB === undefined ? null : storageMiB * MIB }
 }
 
 function settle({ tenant, aggregate, resolve, reject }: Waiting, row: Row | undefined): void {

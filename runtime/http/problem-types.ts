@@ -19,7 +19,7 @@ const ofTenant = ({ access }: Operation): boolean => access !== 'public'
 const waiting = (operation: Operation): boolean => ofTenant(operation) || operation.answers.some(({ status }) => status === 503)
 const onCommand = ({ isCommand }: Operation): boolean => isCommand
 const scoped = ({ access }: Operation): boolean => access !== 'public' && access !== 'any'
-const onCreation = ({ isCommand, path }: Operation): boolean => isCommand && !path.includes('{')
+const onGrowth = ({ grows = false }: Operation): boolean => grows
 
 /** Every kind of problem. */
 export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
@@ -106,9 +106,9 @@ export const PROBLEM_TYPES: Readonly<Record<ErrorCode, ProblemType>> = {
   'quota-exceeded': {
     title: 'There is no room for more',
     meaning:
-      'The tenant has as many as its limit allows: `detail` says which limit, and how many there are. Delete some, or have the limit raised.',
+      'The tenant has as many as its limit allows, or as much data: `detail` says which limit. Delete some, or have the limit raised.',
     detail: 'This tenant may have 10000 tasks, and has 10000. Delete some, or ask those who run it for a higher limit.',
-    on: onCreation,
+    on: onGrowth,
   },
   internal: {
     title: 'Something went wrong on our side',

@@ -83,7 +83,7 @@ const cases: [rule: string, accepted: object, rejected: object, complaint: RegEx
     tenant({ limits: { tasks: -1 } }),
     /spec.limits.tasks in body should be greater than or equal to 0/,
   ],
-  ...(['requestsPerSecond', 'burst', 'concurrency'] as const).map((limit): [string, object, object, RegExp] => [
+  ...(['requestsPerSecond', 'burst', 'concurrency', 'storageMiB'] as const).map((limit): [string, object, object, RegExp] => [
     `limits, ${limit}`,
     tenant({ limits: { [limit]: 1 } }),
     tenant({ limits: { [limit]: 0 } }),

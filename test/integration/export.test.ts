@@ -127,6 +127,44 @@ test('broken off anywhere, it goes on behind the last line that arrived whole', 
   }
 })
 
+/** The line of the last mark in a part of an answer, having checked that it is true of all before, and where the line stands. */
+function lastMark(part: string): { mark: Line; at: number; isTrue: boolean } | undefined {
+  const at = part.lastIndexOf('\n{"kind":"mark"') + 1
+  const end = part.indexOf('\n', at)
+  if (at === 0) return undefined
+  if (end === -1) return lastMark(part.slice(0, at))
+  const mark: Line = JSON.parse(part.slice(at, end))
+  return { mark, at, isTrue: mark.sha256 === createHash('sha256').update(part.slice(0, at)).digest('hex') }
+}
+
+test('what arrived of an answer that was broken off is vouched for up to the last mark, and goes on behind it as a whole', async () => {
+  const hooli = await world.addTenant('hooli', {}, ['tenant:admin'])
+  await world.database.asTenant(
+    hooli.tenant,
+    `INSERT INTO tasks SELECT $1, gen_random_uuid(), 'task ' || n, NULL, 'low', 'pending', '{}', NULL, NULL, 1, n, now(), now(), NULL FROM generate_series(1, 1100) n`,
+    [hooli.tenant.uid],
+  )
+  await vi.waitFor(async () => expect((await ask(PATH, hooli)).status).toBe(200))
+  const whole = await (await ask(PATH, hooli)).text()
+  checked(whole)
+  const rows = (text: string) => linesOf(text).flatMap(({ kind, data }) => (kind === 'tasks' ? data : []))
+  let marks = 0
+  for (let cut = 1; cut < whole.length; cut += Math.ceil(whole.length / 37)) {
+    const part = whole.slice(0, cut)
+    const { mark, at, isTrue } = lastMark(part) ?? {}
+    if (mark === undefined || at === undefined) continue
+    marks += 1
+    const rest = await (await ask(`${PATH}?after=${mark.after}`, hooli)).text()
+    checked(rest)
+    expect(isTrue).toBe(true)
+    expect([...rows(part.slice(0, at)), ...rows(rest)]).toEqual(rows(whole))
+    const spoiled = part.replace('task 7', 'task 8')
+    expect(lastMark(spoiled)?.isTrue).toBe(false)
+  }
+  expect(marks).toBeGreaterThan(20)
+  expect(linesOf(whole).filter(({ kind }) => kind === 'mark')).toHaveLength(4)
+})
+
 /** Reads slower than the server could write, longer than a request may take; gives what arrived. */
 function readSlowly({ token }: RoutedTenant, until: (bytes: number) => boolean): Promise<{ text: string; isWhole: boolean }> {
   return new Promise((resolve, reject) => {

@@ -20,7 +20,7 @@ const LIMITS = { statementMs: 900, lockMs: 300, idleInTransactionMs: 5_000 }
 let world: World
 let runtime: RunningRuntime
 let contract: Contract
-let tenants: Record<'acme' | 'busy' | 'full' | 'powerless' | 'suspended' | 'away' | 'broken' | 'locked', RoutedTenant>
+let tenants: Record<'acme' | 'busy' | 'full' | 'stuffed' | 'powerless' | 'suspended' | 'away' | 'broken' | 'locked', RoutedTenant>
 
 let superuser: Client
 
@@ -32,6 +32,7 @@ beforeAll(async () => {
     acme: await world.addTenant('acme', {}, [...SCOPES]),
     busy: await world.addTenant('busy', { limits: { ...LIMITS, requestsPerSecond: 1, burst: 1 } }, [...SCOPES]),
     full: await world.addTenant('full', { limits: { ...LIMITS, tasks: 0, users: 0 } }, [...SCOPES]),
+    stuffed: await world.addTenant('stuffed', { limits: { ...LIMITS, storageMiB: 1 } }, [...SCOPES]),
     powerless: await world.addTenant('powerless', {}, []),
     suspended: await world.addTenant('suspended', { state: 'suspended' }, [...SCOPES]),
     away: await world.addTenant('away', { shard: 'shard-b' }, [...SCOPES]),
@@ -95,6 +96,14 @@ async function made(operation: Offered, headers: Record<string, string> = {}): P
   return (await read(answer)).id
 }
 
+/** Something that a tenant has, and no room for more. */
+async function madeByStuffed(): Promise<string> {
+  const { tenant } = tenants.stuffed
+  const answer = await sendTo(runtime.url, '/v1/tasks', { method: 'POST', json: { title: 'x' }, as: tenants.stuffed })
+  await world.database.asTenant(tenant, `UPDATE tenantry.head SET counts = counts || '{"usersBytes": 9999999}'`)
+  return (await read(answer)).id
+}
+
 /** While the first request with its key still runs, which here waits for a lock: one of the two is the second. */
 async function twiceAtOnce(operation: Offered): Promise<Response> {
   const headers = { 'idempotency-key': randomUUID() }
@@ -132,7 +141,10 @@ const RECIPES: Record<string, (operation: Offered) => Promise<Response>> = {
     const first = await call(operation, { as: tenants.busy })
     return first.status === 429 ? first : call(operation, { as: tenants.busy })
   },
-  '429 quota-exceeded': (operation) => call(operation, { as: tenants.full }),
+  '429 quota-exceeded': async (operation) =>
+    operation.template.includes('{')
+      ? call(operation, { as: tenants.stuffed, id: await madeByStuffed() })
+      : call(operation, { as: tenants.full }),
   '431 invalid-request': (operation) => call(operation, { headers: { 'x-large': 'x'.repeat(20_000) } }),
   '500 internal': (operation) => call(operation, { as: tenants.broken }),
   '503 shard-unavailable': (operation) => call(operation, { as: tenants.away }),

@@ -10,7 +10,7 @@ import { connectRedis, type RedisConnection } from '../../runtime/cache/connecti
 import { createLimiter, type Limiter } from '../../runtime/limits/limiter.ts'
 import { printFigure } from '../builders/figure.ts'
 import { MISSING, read, sendTo } from '../builders/http.ts'
-import { buildRoute } from '../builders/routing.ts'
+import { buildKey, buildRoute } from '../builders/routing.ts'
 import { silent, until } from '../builders/runtime.ts'
 import { createWorld, type RoutedTenant, type RunningRuntime, startRuntime, type World } from '../builders/world.ts'
 
@@ -136,12 +136,14 @@ let runtimes: RunningRuntime[]
 let small: RoutedTenant
 let free: RoutedTenant
 let narrow: RoutedTenant
+const [greedy, modest] = [buildKey('greedy'), buildKey('modest')]
 
 beforeAll(async () => {
   world = await createWorld()
   small = await world.addTenant('small', { limits: { ...TIMES, requestsPerSecond: 1, burst: 10 } })
   narrow = await world.addTenant('narrow', { limits: { ...TIMES, requestsPerSecond: 1_000, concurrency: 1 } })
   free = await world.addTenant('free')
+  await world.addTenant('shared', { limits: { ...TIMES, requestsPerSecond: 50, burst: 100 }, keys: [greedy.key, modest.key] })
   runtimes = await Promise.all([1, 2].map(() => startRuntime(world, { TENANTRY_REDIS_URL: inject('redis').url })))
 })
 
@@ -177,6 +179,23 @@ test('HT-05: who proves no tenant costs none of its requests', async () => {
   const refused = await Promise.all(Array.from({ length: 50 }, () => sendTo(urlOf(0), MISSING, { as: null, ...stranger })))
   expect(new Set(refused.map(({ status }) => status))).toEqual(new Set([401]))
   expect(await left()).toBeGreaterThan(before - 10)
+})
+
+test('HT-05: of two keys of one tenant the one that asks for all is refused, and the other is not', async () => {
+  const askWith = ({ token }: typeof greedy) => sendTo(urlOf(0), MISSING, { as: null, headers: { 'x-api-key': token } })
+  const refused: Response[] = []
+  const statuses: number[] = []
+  while (refused.length < 200 && statuses.length < 300) {
+    statuses.push((await askWith(modest)).status)
+    const answers = await Promise.all(Array.from({ length: 20 }, () => askWith(greedy)))
+    refused.push(...answers.filter(({ status }) => status === 429))
+  }
+  printFigure(`HT-05: over HTTP ${refused.length} requests of a greedy key were refused, and of another's ${statuses.length} none`)
+  expect(new Set(statuses)).toEqual(new Set([404]))
+  expect(refused.length).toBeGreaterThanOrEqual(200)
+  const [first = expect.unreachable()] = refused
+  expect(await read(first)).toMatchObject({ type: '/docs/problems/rate-limited', status: 429 })
+  expect(Number(first.headers.get('retry-after'))).toBeGreaterThanOrEqual(1)
 })
 
 test('HT-05: more at once than the tenant may have under way is refused, and room again as soon as one is over', async () => {

@@ -13,7 +13,7 @@ beforeAll(async () => {
   acme = await world.addTenant('acme', {
     displayName: 'Acme Corporation',
     plan: 'basic',
-    limits: { ...TIMES, requestsPerSecond: 100, burst: 200, concurrency: 10, tasks: 2, users: 5 },
+    limits: { ...TIMES, requestsPerSecond: 100, burst: 200, concurrency: 10, tasks: 2, users: 5, storageMiB: 3 },
     settings: { theme: { dark: true } },
   })
   plain = await world.addTenant('plain', {}, [])
@@ -34,13 +34,13 @@ test('a tenant sees its plan, its limits, what it has of them at this moment, an
     displayName: 'Acme Corporation',
     plan: 'basic',
     isolation: 'schema',
-    limits: { requestsPerSecond: 100, burst: 200, concurrency: 10, tasks: 2, users: 5 },
-    usage: { tasks: 0, users: 0 },
+    limits: { requestsPerSecond: 100, burst: 200, concurrency: 10, tasks: 2, users: 5, storageMiB: 3 },
+    usage: { tasks: 0, users: 0, dataBytes: 0 },
     settings: { theme: { dark: true } },
   }
   expect(await shown(acme)).toEqual(expected)
   const { id } = await read(await create(acme))
-  expect(await shown(acme)).toEqual({ ...expected, usage: { tasks: 1, users: 0 } })
+  expect(await shown(acme)).toEqual({ ...expected, usage: { tasks: 1, users: 0, dataBytes: expect.any(Number) } })
   await create(acme)
   const refused = await create(acme)
   expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '60'])
@@ -55,8 +55,8 @@ test('whatever the credential may do, it may ask that; a route that says nothing
     displayName: null,
     plan: null,
     isolation: 'schema',
-    limits: { requestsPerSecond: null, burst: null, concurrency: null, tasks: null, users: null },
-    usage: { tasks: 0, users: 0 },
+    limits: { requestsPerSecond: null, burst: null, concurrency: null, tasks: null, users: null, storageMiB: null },
+    usage: { tasks: 0, users: 0, dataBytes: 0 },
     settings: {},
   })
 })

@@ -19,13 +19,13 @@ const PATIENCE = { timeout: 40_000, interval: 100 }
 function tasks(count: number, { uid, schema }: Place): string {
   return `INSERT INTO ${schema}.tasks SELECT '${uid}', gen_random_uuid(), 'task ' || n, repeat('x', 100), 'low', 'pending', '{}', NULL, NULL, 1, n, now(), now(), NULL FROM generate_series(1, ${count}) n;
     INSERT INTO ${schema}.events SELECT '${uid}', h.position + n, gen_random_uuid(), 'task.created', gen_random_uuid(), 1, '{"title": "x"}', now() FROM tenantry.head h, generate_series(1, ${count}) n WHERE h.tenant = '${uid}';
-    UPDATE tenantry.head SET position = position + ${count}, counts = counts || jsonb_build_object('tasks', coalesce((counts ->> 'tasks')::int, 0) + ${count}) WHERE tenant = '${uid}'`
+    UPDATE tenantry.head SET position = position + ${count}, counts = counts || jsonb_build_object('tasks', coalesce((counts ->> 'tasks')::int, 0) + ${count}, 'tasksBytes', coalesce((counts ->> 'tasksBytes')::int, 0) + ${300 * count}) WHERE tenant = '${uid}'`
 }
 
 /** The same of users, without their events. */
 function users(count: number, { uid, schema }: Place): string {
   return `INSERT INTO ${schema}.users SELECT '${uid}', gen_random_uuid(), 'u' || n || '@example.com', 'User ' || n, 1, n, now(), now() FROM generate_series(1, ${count}) n;
-    UPDATE tenantry.head SET counts = counts || '{"users": ${count}}' WHERE tenant = '${uid}'`
+    UPDATE tenantry.head SET counts = counts || '{"users": ${count}, "usersBytes": ${150 * count}}' WHERE tenant = '${uid}'`
 }
 
 describe('status.usage', () => {
@@ -91,6 +91,7 @@ describe('status.usage', () => {
     printFigure(`usage (${isolation}): 1,000 tasks of some 130 characters and their events, ${Math.round(bytes / 1024)} KiB`)
     expect(bytes).toBeGreaterThan(1_000 * 200)
     expect(bytes).toBeLessThan(1_000 * 2_000)
+    expect([first?.dataBytes, second?.dataBytes]).toEqual([0, 300_000])
     expect(Date.parse(second?.sampledAt ?? '')).toBeGreaterThanOrEqual(Date.parse(first?.sampledAt ?? ''))
   })
 
@@ -102,6 +103,7 @@ describe('status.usage', () => {
       expect(usage?.users).toBe(300)
       return usage
     }, PATIENCE)
+    expect(after?.dataBytes).toBe(300_000 + 45_000)
     expect(after?.storageBytes).toBeGreaterThan((before?.storageBytes ?? 0) + 300 * 40)
   })
 

@@ -9,7 +9,8 @@ const PAGE = 250
 
 /**
  * Everything of a tenant as lines of JSON, a page at a time: the tenant and where its history stood, then what is exported in its order, and at
- * last how many lines there were and the SHA-256 of all before it. No transaction is held: each page is as the tenant was when it was read.
+ * last how many lines there were and the SHA-256 of all before it. Each full page ends with such a checksum too, so that what arrived of an
+ * answer that is broken off can be vouched for up to there. No transaction is held: each page is as the tenant was when it was read.
  */
 export async function* exportLines(exported: readonly Exported[], tenant: TenantContext, after: string | undefined, read: ReadRows) {
   const digest = createHash('sha256')
@@ -21,9 +22,10 @@ export async function* exportLines(exported: readonly Exported[], tenant: Tenant
   const start = after === undefined ? undefined : placeOf(tenant.uid, after)
   if (start === undefined) yield noted(await firstLine(tenant, read))
   for (const one of from(exported, start)) {
-    for await (const lines of pagesOf(one, tenant.uid, one.name === start?.name ? start.key : undefined, read)) {
+    for await (const { lines, after } of pagesOf(one, tenant.uid, one.name === start?.name ? start.key : undefined, read)) {
       counts.set(one.name, (counts.get(one.name) ?? 0) + lines.length)
       yield noted(lines.join(''))
+      if (lines.length === PAGE) yield noted(`${JSON.stringify({ kind: 'mark', after, sha256: digest.copy().digest('hex') })}\n`)
     }
   }
   yield `${JSON.stringify({ kind: 'end', counts: Object.fromEntries(counts), sha256: digest.digest('hex') })}\n`
@@ -39,7 +41,9 @@ async function* pagesOf({ name, page, read: readRow }: Exported, uid: string, st
   let after = start
   for (;;) {
     const rows = (await read(page(uid, after, PAGE))).map((row) => readRow(row, uid))
-    if (rows.length > 0) yield rows.map(({ key, body }) => `{"kind":"${name}","after":"${tokenOf(uid, { name, key })}","data":${body}}\n`)
+    const tokens = rows.map(({ key }) => tokenOf(uid, { name, key }))
+    if (rows.length > 0)
+      yield { lines: rows.map(({ body }, at) => `{"kind":"${name}","after":"${tokens[at]}","data":${body}}\n`), after: tokens.at(-1) }
     if (rows.length < PAGE) return
     after = rows.at(-1)?.key
   }

@@ -36,9 +36,12 @@ const tenantLine = z.strictObject({
 export function shownLine(exported: readonly Exported[]) {
   const rows = exported.map(({ name, output }) => z.strictObject({ kind: z.literal(name), after: z.string(), data: output }))
   const counts = z.strictObject(Object.fromEntries(exported.map(({ name }) => [name, z.int().nonnegative()])))
-  const endLine = z.strictObject({ kind: z.literal('end'), counts, sha256: z.string().regex(/^[0-9a-f]{64}$/) })
-  return z.union([tenantLine, ...rows, endLine]).meta({
+  const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
+  const markLine = z.strictObject({ kind: z.literal('mark'), after: z.string(), sha256 })
+  const endLine = z.strictObject({ kind: z.literal('end'), counts, sha256 })
+  return z.union([tenantLine, ...rows, markLine, endLine]).meta({
     title: 'ExportLine',
-    description: 'One line: the tenant at first, then its rows, and `end` at last.',
+    description:
+      'One line: the tenant at first, then its rows, with a `mark` now and then, and `end` at last. `sha256` is of all lines of the answer before it.',
   })
 }

@@ -41,6 +41,7 @@ export const CreateTask: Command<z.infer<typeof newTask>, Task, TaskEvent> = {
   route: { method: 'POST', path: '/v1/tasks', status: 201 },
   input: newTask,
   aggregate: task,
+  grows: true,
   target: () => undefined,
   decide: (input, _, moment) => createTask(input, moment),
 }
@@ -53,6 +54,7 @@ export const UpdateTask: Command<z.infer<typeof taskEdit>, Task, TaskEvent> = {
   route: { method: 'PATCH', path: '/v1/tasks/{id}', status: 200 },
   input: taskEdit,
   aggregate: task,
+  grows: true,
   target: ({ id }) => id,
   decide: ({ id: _, ...edit }, state, moment) => updateTask(edit, state, moment),
 }
@@ -65,6 +67,7 @@ export const CompleteTask: Command<z.infer<typeof onlyId>, Task, TaskEvent> = {
   route: { method: 'POST', path: '/v1/tasks/{id}/complete', status: 200 },
   input: onlyId,
   aggregate: task,
+  grows: false,
   target: ({ id }) => id,
   decide: (_, state, moment) => completeTask(state, moment),
 }
@@ -77,6 +80,7 @@ export const DeleteTask: Command<z.infer<typeof onlyId>, Task, TaskEvent> = {
   route: { method: 'DELETE', path: '/v1/tasks/{id}', status: 204 },
   input: onlyId,
   aggregate: task,
+  grows: false,
   target: ({ id }) => id,
   decide: (_, state) => deleteTask(state),
 }

@@ -1,4 +1,4 @@
-import type { Change } from '../../commands/command.ts'
+import type { Change, Most } from '../../commands/command.ts'
 import { append, changeValues, number, saved } from '../../events/store.ts'
 import type { Statement } from '../../shards/statement.ts'
 import { time } from '../columns.ts'
@@ -35,11 +35,11 @@ const NO_USER = (schema: string) => `CASE WHEN c.after ->> 'assignee' IS NOT NUL
       SELECT FROM ${schema}users u WHERE u.tenant_id = $1 AND u.id = (c.after ->> 'assignee')::uuid) THEN 'assignee' END`
 
 /** Writes changed tasks, removes deleted ones, appends their events and advances the head. Refuses an `assignee` who is no user. */
-export function saveTasks(tenantUid: string, epoch: number, changes: readonly Change<Task>[], most: number | null): Statement {
+export function saveTasks(tenantUid: string, epoch: number, changes: readonly Change<Task>[], most: Most): Statement {
   return {
     name: 'task.save',
     text: (schema) => `
-      WITH ${number(schema, 'tasks', NO_USER(schema))}, written AS (
+      WITH ${number(schema, { table: 'tasks', columns: TASK_COLUMNS }, NO_USER(schema))}, written AS (
         INSERT INTO ${schema}tasks (tenant_id, id, title, description, priority, status, tags, due_date, assignee_id, version, position,
                                     created_at, updated_at, completed_at)
         SELECT $1, n.id, t.title, t.description, t.priority, t.status, t.tags, t."dueDate", t.assignee, n.next, n.position,

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { rowsOf } from '../../events/store.ts'
+import { dataBytes, rowsOf } from '../../events/store.ts'
 import type { Query } from '../../queries/query.ts'
 
 const limit = z.int().nonnegative().nullable()
@@ -11,9 +11,11 @@ const shownTenant = z
     plan: z.string().nullable(),
     isolation: z.enum(['row', 'schema', 'database']),
     limits: z
-      .strictObject({ requestsPerSecond: limit, burst: limit, concurrency: limit, tasks: limit, users: limit })
+      .strictObject({ requestsPerSecond: limit, burst: limit, concurrency: limit, tasks: limit, users: limit, storageMiB: limit })
       .meta({ description: 'null: there is none.' }),
-    usage: z.strictObject({ tasks: z.int(), users: z.int() }).meta({ description: 'How many there are at this moment.' }),
+    usage: z
+      .strictObject({ tasks: z.int(), users: z.int(), dataBytes: z.int() })
+      .meta({ description: 'How many there are at this moment, and what they take as JSON, which `storageMiB` limits.' }),
     settings: z.record(z.string(), z.unknown()).meta({ description: 'As they are in force, out of spec.settings of the Tenant.' }),
   })
   .meta({
@@ -24,8 +26,8 @@ const shownTenant = z
         displayName: 'Acme Corporation',
         plan: 'basic',
         isolation: 'schema',
-        limits: { requestsPerSecond: 500, burst: 1_000, concurrency: 50, tasks: 100_000, users: 1_000 },
-        usage: { tasks: 12, users: 3 },
+        limits: { requestsPerSecond: 500, burst: 1_000, concurrency: 50, tasks: 100_000, users: 1_000, storageMiB: 1_000 },
+        usage: { tasks: 12, users: 3, dataBytes: 4_020 },
         settings: {},
       },
     ],
@@ -46,20 +48,21 @@ export const GetTenant: Query<Record<string, never>> = {
   statement: (tenantUid) => ({
     name: 'tenant.usage',
     text: (schema) => `
-      SELECT position, ${rowsOf(schema, 'tasks')} AS tasks, ${rowsOf(schema, 'users')} AS users FROM tenantry.head WHERE tenant = $1`,
+      SELECT position, ${rowsOf(schema, 'tasks')} AS tasks, ${rowsOf(schema, 'users')} AS users, ${dataBytes()} AS data
+      FROM tenantry.head WHERE tenant = $1`,
     values: [tenantUid],
   }),
   answer: ([row], _, { route }) => {
     if (row === undefined) return undefined
     const { id, displayName = null, plan = null, isolation, limits, settings = {} } = route
-    const { requestsPerSecond = null, burst = null, concurrency = null, tasks = null, users = null } = limits ?? {}
-    const usage = { tasks: Number(row.tasks), users: Number(row.users) }
+    const { requestsPerSecond = null, burst = null, concurrency = null, tasks = null, users = null, storageMiB = null } = limits ?? {}
+    const usage = { tasks: Number(row.tasks), users: Number(row.users), dataBytes: Number(row.data) }
     const shown: ShownTenant = {
       id,
       displayName,
       plan,
       isolation,
-      limits: { requestsPerSecond, burst, concurrency, tasks, users },
+      limits: { requestsPerSecond, burst, concurrency, tasks, users, storageMiB },
       usage,
       settings,
     }

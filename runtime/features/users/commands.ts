@@ -34,6 +34,7 @@ export const RegisterUser: Command<z.infer<typeof newUser>, User, UserEvent> = {
   route: { method: 'POST', path: '/v1/users', status: 201 },
   input: newUser,
   aggregate: user,
+  grows: true,
   target: () => undefined,
   decide: (input, _, moment) => registerUser(input, moment),
 }
@@ -46,6 +47,7 @@ export const EraseUser: Command<z.infer<typeof onlyId>, User, UserEvent> = {
   route: { method: 'DELETE', path: '/v1/users/{id}', status: 204 },
   input: onlyId,
   aggregate: user,
+  grows: false,
   target: ({ id }) => id,
   decide: (_, state) => eraseUser(state),
 }

@@ -1,4 +1,4 @@
-import type { Change } from '../../commands/command.ts'
+import type { Change, Most } from '../../commands/command.ts'
 import { append, changeValues, number, saved } from '../../events/store.ts'
 import type { Statement } from '../../shards/statement.ts'
 import { time } from '../columns.ts'
@@ -25,11 +25,11 @@ const TAKEN = (schema: string) => `CASE WHEN c.after IS NOT NULL AND (
       OR EXISTS (SELECT FROM ${schema}users u WHERE u.tenant_id = $1 AND u.email = c.after ->> 'email' AND u.id <> c.id)) THEN 'email' END`
 
 /** Writes changed users, removes erased ones with the answers that show them, appends their events and advances the head. Refuses `email` to a second user. */
-export function saveUsers(tenantUid: string, epoch: number, changes: readonly Change<User>[], most: number | null): Statement {
+export function saveUsers(tenantUid: string, epoch: number, changes: readonly Change<User>[], most: Most): Statement {
   return {
     name: 'user.save',
     text: (schema) => `
-      WITH ${number(schema, 'users', TAKEN(schema))}, written AS (
+      WITH ${number(schema, { table: 'users', columns: USER_COLUMNS }, TAKEN(schema))}, written AS (
         INSERT INTO ${schema}users (tenant_id, id, email, display_name, version, position, created_at, updated_at)
         SELECT $1, n.id, u.email, u."displayName", n.next, n.position, u."createdAt", u."updatedAt"
         FROM numbered n CROSS JOIN jsonb_to_record(n.after) AS u (email text, "displayName" text, "createdAt" timestamptz, "updatedAt" timestamptz)

@@ -21,17 +21,27 @@ export function prose(text: string): Markup {
   }
 }
 
-/** A value as JSON, over several lines. */
-export function json(value: unknown): Markup {
-  return html`<pre><code>${JSON.stringify(value, null, 2)}</code></pre>`
+/** A value as JSON, over several lines. The label is what it is called, as that of a table. */
+export function json(label: string, value: unknown): Markup {
+  return code(label, JSON.stringify(value, null, 2))
 }
 
-/** A table; no rows: nothing. */
-export function table(heads: readonly string[], rows: readonly (readonly Content[])[]): Markup {
+/** Lines of code. */
+export function code(label: string, text: string): Markup {
+  return html`<pre ${scrolled(label)}><code>${text}</code></pre>`
+}
+
+/** A table; no rows: nothing. The label is what it is called where it is heard and not seen; each of a page has another. */
+export function table(label: string, heads: readonly string[], rows: readonly (readonly Content[])[]): Markup {
   if (rows.length === 0) return NOTHING
   const cells = (row: readonly Content[]) => row.map((cell) => html`<td>${cell}</td>`)
-  return html`<div class="wide"><table><thead><tr>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
+  return html`<div class="wide" ${scrolled(label)}><table><thead><tr>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
 <tbody>${rows.map((row) => html`<tr>${cells(row)}</tr>\n`)}</tbody></table></div>`
+}
+
+// What may be wider than the window is scrolled in its own place, for which it has to be come to by keyboard.
+function scrolled(label: string): Markup {
+  return html`role="region" aria-label="${label}" tabindex="0"`
 }
 
 function written(content: Content): string {

@@ -13,7 +13,7 @@ export function problemPages(operations: readonly Operation[]): Map<string, stri
       const statuses = Object.values(examples).flatMap((example) => (example.value.type === value?.type ? example.value.status : []))
       const where = operations.filter(on)
       const main = html`<p class="faint">Problem <code>${code}</code>, status ${statuses.join(', ')}</p><h1>${title}</h1>
-<p>${prose(meaning)}</p><h2>Example</h2>${json(value)}
+<p>${prose(meaning)}</p><h2>Example</h2>${json('Example', value)}
 <p class="faint">Answers of this kind are <code>application/problem+json</code>. <code>type</code> is for programs and stays the same; <code>detail</code> is for people.
 With <code>requestId</code> those who run this platform find the request in the log.</p>
 ${where.length === 0 ? NOTHING : html`<h2>Where it may be met</h2><ul>${where.map((one) => html`<li>${operationLink(one)}</li>`)}</ul>`}`

@@ -2,7 +2,7 @@ import type { OpenApiDocument } from '../openapi/document.ts'
 import type { Operation } from '../openapi/operation.ts'
 import type { JsonSchema } from '../openapi/schemas.ts'
 import { groupsOf, page, problemLink } from './layout.ts'
-import { html, json, type Markup, NOTHING, prose, table } from './markup.ts'
+import { code, html, json, type Markup, NOTHING, prose, table } from './markup.ts'
 import { fieldsOf, typeOf } from './schema.ts'
 
 type Described = OpenApiDocument['paths'][string][string]
@@ -28,7 +28,7 @@ function credentials({ components }: OpenApiDocument): Markup {
     ...schemes.map((scheme) => [html`<code>${'name' in scheme ? scheme.name : 'Authorization: Bearer'}</code>`, prose(scheme.description)]),
     [html`<code>${TenantId.name}</code>`, prose(TenantId.description)],
   ]
-  return html`<h2 id="credentials">Who is calling</h2>${table(['header', 'what it says'], rows)}`
+  return html`<h2 id="credentials">Who is calling</h2>${table('Credentials', ['header', 'what it says'], rows)}`
 }
 
 function section(operation: Operation, document: OpenApiDocument): Markup {
@@ -39,15 +39,16 @@ function section(operation: Operation, document: OpenApiDocument): Markup {
   const answers = responses.filter(([status, { content = {} }]) => Number(status) < 400 || 'application/json' in content)
   return html`<section id="${id}"><h3><span class="method ${method}">${method.toUpperCase()}</span><code>${path}</code></h3>
 <p>${summary}. <span class="faint">${access === 'public' ? 'No credential is needed.' : html`Scope <code>${access}</code>.`}</span></p>
-${parameters(described)}${body(described)}${example(operation, described)}
-<h4>Answers</h4>${table(['status', 'what it is', 'body'], answers.map(answerRow))}
+${parameters(id, described)}${body(id, described)}${example(operation, described)}
+<h4>Answers</h4>${table(`Answers of ${id}`, ['status', 'what it is', 'body'], answers.map(answerRow))}
 <details><summary>What may go wrong</summary>${table(
+    `Problems of ${id}`,
     ['status', 'problem'],
     responses.flatMap((response) => problemRows(document, response)),
   )}</details></section>`
 }
 
-function parameters({ parameters }: Described): Markup {
+function parameters(id: string, { parameters }: Described): Markup {
   const rows = parameters.flatMap((parameter) =>
     'name' in parameter
       ? [
@@ -61,14 +62,18 @@ function parameters({ parameters }: Described): Markup {
         ]
       : [],
   )
-  return rows.length === 0 ? NOTHING : html`<h4>Parameters</h4>${table(['name', 'in', 'what it is', 'required', ''], rows)}`
+  return rows.length === 0
+    ? NOTHING
+    : html`<h4>Parameters</h4>${table(`Parameters of ${id}`, ['name', 'in', 'what it is', 'required', ''], rows)}`
 }
 
-function body({ requestBody }: Described): Markup {
-  return requestBody === undefined ? NOTHING : html`<h4>Body</h4>${fieldsOf(requestBody.content['application/json'].schema)}`
+function body(id: string, { requestBody }: Described): Markup {
+  return requestBody === undefined
+    ? NOTHING
+    : html`<h4>Body</h4>${fieldsOf(`Body of ${id}`, requestBody.content['application/json'].schema)}`
 }
 
-function example({ method, path, access }: Operation, { requestBody }: Described): Markup {
+function example({ id, method, path, access }: Operation, { requestBody }: Described): Markup {
   const schema: JsonSchema | undefined = requestBody?.content['application/json'].schema
   const [sent] = schema?.examples ?? []
   const lines = [
@@ -76,7 +81,7 @@ function example({ method, path, access }: Operation, { requestBody }: Described
     ...(access === 'public' ? [] : ['-H "X-API-Key: $KEY"']),
     ...(sent === undefined ? [] : ["-H 'Content-Type: application/json'", `-d '${JSON.stringify(sent)}'`]),
   ]
-  return html`<pre><code>${lines.join(' \\\n  ')}</code></pre>`
+  return code(`Request of ${id}`, lines.join(' \\\n  '))
 }
 
 function answerRow([status, { description, content = {} }]: [string, Response]): (string | Markup)[] {
@@ -93,5 +98,5 @@ function problemRows({ components }: OpenApiDocument, [status, { content = {} }]
 
 function shape(name: string, schema: JsonSchema): Markup {
   const [sample] = schema.examples ?? []
-  return html`<section id="shape-${name}"><h3>${name}</h3><p>${prose(schema.description ?? '')}</p>${fieldsOf(schema)}${sample === undefined ? NOTHING : json(sample)}</section>`
+  return html`<section id="shape-${name}"><h3>${name}</h3><p>${prose(schema.description ?? '')}</p>${fieldsOf(`Fields of ${name}`, schema)}${sample === undefined ? NOTHING : json(`Example of ${name}`, sample)}</section>`
 }

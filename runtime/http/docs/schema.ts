@@ -1,16 +1,16 @@
 import type { JsonSchema } from '../openapi/schemas.ts'
 import { html, type Markup, prose, table } from './markup.ts'
 
-/** The fields of an object schema as a table; of one of several, a table for each. */
-export function fieldsOf({ anyOf, properties = {}, required = [] }: JsonSchema): Markup {
-  if (anyOf !== undefined) return joined(anyOf.map((one) => fieldsOf(Object(one))))
+/** The fields of an object schema as a table of that label; of one of several, a table for each. */
+export function fieldsOf(label: string, { anyOf, properties = {}, required = [] }: JsonSchema): Markup {
+  if (anyOf !== undefined) return joined(anyOf.map((one, at) => fieldsOf(`${label}, ${at + 1} of ${anyOf.length}`, Object(one))))
   const rows = Object.entries(properties).map(([name, field]) => [
     html`<code>${name}</code>`,
     typeOf(Object(field)),
     required.includes(name) ? 'yes' : 'no',
     prose(descriptionOf(Object(field))),
   ])
-  return table(['name', 'what it is', 'required', ''], rows)
+  return table(label, ['name', 'what it is', 'required', ''], rows)
 }
 
 /** A schema in a few words: `text, 1 to 200 characters, or null`. */

@@ -11,7 +11,7 @@ nav ul { list-style: none; margin: 0 0 1.25rem; padding: 0; } nav li { margin: .
 main { padding: 2rem clamp(1.25rem, 5vw, 4rem) 6rem; max-width: 62rem; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 1rem; } h2 { font-size: 1.4rem; margin: 3rem 0 1rem; padding-top: 1rem; border-top: 1px solid var(--line); }
 h3 { font-size: 1.1rem; margin: 2.5rem 0 .5rem; } h4 { font-size: .95rem; margin: 1.25rem 0 .4rem; }
-a { color: var(--link); text-underline-offset: .15em; } a:focus-visible, summary:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
+a { color: var(--link); text-underline-offset: .15em; } a:focus-visible, summary:focus-visible, [role=region]:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 code { font: .88em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; background: var(--box); border-radius: .25rem; padding: .1em .3em; overflow-wrap: anywhere; }
 pre { background: var(--box); border: 1px solid var(--line); border-radius: .5rem; padding: .9rem 1rem; overflow-x: auto; margin: .5rem 0; } pre code { padding: 0; background: none; overflow-wrap: normal; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .92rem; margin: .5rem 0; } th { color: var(--faint); font-weight: 600; }

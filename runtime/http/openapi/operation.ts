@@ -31,6 +31,8 @@ export type Operation = {
   input: z.ZodType
   /** Changes something: takes a body and conditions. */
   isCommand: boolean
+  /** A command that may leave the tenant with more data. */
+  grows?: boolean
   /** All but the problems. */
   answers: readonly Answer[]
 }
@@ -53,8 +55,8 @@ export function commandOperation(command: Feature['commands'][number], tag: stri
     status === 204
       ? { status, description: 'Done; there is nothing left to show.' }
       : { status, description: 'Done; this is how it is now.', type: 'application/json', schema: command.aggregate.output, versioned: true }
-  const { name: id, summary, input } = command
-  return { id, method: METHODS[method], path, summary, tag, access: command.scope, input, isCommand: true, answers: [answer] }
+  const { name: id, summary, input, grows } = command
+  return { id, method: METHODS[method], path, summary, tag, access: command.scope, input, isCommand: true, grows, answers: [answer] }
 }
 
 /** A feature's query as an operation. */
