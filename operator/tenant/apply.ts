@@ -9,7 +9,7 @@ import { guard } from './guard.ts'
 import type { Tenant } from './home.ts'
 import { dataUid, homeInStatus, placementNote } from './home.ts'
 import { KEY_OVERLAP_MS } from './key-rotation.ts'
-import { type ApiKey, forgetPrevious, issueKey, replaceToken, rotateToken } from './keys.ts'
+import { type ApiKey, forgetPrevious, issueKey, replaceToken, revokeAll, rotateToken } from './keys.ts'
 import { rotateLogin } from './login-rotation.ts'
 import type { TenantWorld } from './observe.ts'
 import type { Placement } from './placement.ts'
@@ -131,6 +131,7 @@ async function remove(tools: TenantTools, world: TenantWorld, plan: Removed, sig
   const failure = plan.failure ?? (await takeSteps(tools, world, plan.steps, signal))?.failure
   if (failure !== undefined && !plan.released) return { kind: 'remains', failure }
   await (failure === undefined ? tellEnd(tools.recorder, world, plan.steps) : tellRelease(tools.recorder, tenant))
+  await revokeAll(tools.client, tenant.metadata, signal)
   await dropFinalizer(tools.client, tenant, signal)
   return { kind: 'gone' }
 }
