@@ -119,11 +119,11 @@ async function startWork(
   log: ProcessLog,
   signal: AbortSignal,
 ): Promise<Work> {
-  const { namespace, workers, resyncMs, usageMs } = settings
+  const { namespace, workers, resyncMs, relistMs, usageMs } = settings
   const migrations = await readMigrations(settings.migrationsFolder)
   const recorder = createRecorder(client, 'tenantry-operator', { log })
-  const routing = new RoutingPublisher({ client, namespace, log })
-  const watched = { signal, log }
+  const routing = new RoutingPublisher({ client, namespace, recorder, log })
+  const watched = { relistMs, signal, log }
   let started: { shards: Controller; tenants: Controller } | undefined
 
   const shards: Store<Shard> = watch(client, SHARDS, namespace, { ...watched, onChange: (name) => onShard(name) })
@@ -201,7 +201,7 @@ async function startWork(
   for (const secret of [CREDENTIALS_SECRET, ADMIN_LOGINS]) await createLogins({ client, namespace, secret, signal })
   const installation = await readInstallation(client, namespace, signal)
   const scale = await followScale({
-    ...{ client, namespace, signal, log, name: settings.runtimeDeployment, otherwise: settings.runtimeReplicas },
+    ...{ ...watched, client, namespace, name: settings.runtimeDeployment, otherwise: settings.runtimeReplicas },
     before: () => Math.max(0, ...shards.list().map(({ status }) => status?.connections?.replicas ?? 0)),
     onChange: () => enqueueShards(),
   })

@@ -42,6 +42,10 @@ const schema = z.object({
     .default(2)
     .describe("where there is no such Deployment: the most replicas of the runtime at once, to divide a Shard's connections among"),
   TENANTRY_RESYNC_SECONDS: count.max(86_400).default(600).describe('how often everything is looked at without a change'),
+  TENANTRY_RELIST_SECONDS: count
+    .max(86_400)
+    .default(300)
+    .describe('how often the API server is asked anew for all that is watched: a change that was lost on its way is noticed then'),
   TENANTRY_MIGRATIONS_FOLDER: z
     .string()
     .min(1)
@@ -71,6 +75,7 @@ export type Settings = {
   runtimeDeployment: string
   runtimeReplicas: number
   resyncMs: number
+  relistMs: number
   migrationsFolder: string
   usageMs: number
   onBreach: 'repair' | 'suspend'
@@ -111,6 +116,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     runtimeDeployment: values.TENANTRY_RUNTIME_DEPLOYMENT,
     runtimeReplicas: values.TENANTRY_RUNTIME_REPLICAS,
     resyncMs: values.TENANTRY_RESYNC_SECONDS * 1000,
+    relistMs: values.TENANTRY_RELIST_SECONDS * 1000,
     migrationsFolder: values.TENANTRY_MIGRATIONS_FOLDER ?? MIGRATIONS,
     usageMs: values.TENANTRY_USAGE_SECONDS * 1000,
     onBreach: values.TENANTRY_ON_BREACH,

@@ -85,6 +85,8 @@ export function createRecorder(client: Client, component: string, options: { log
 
   return {
     record: async (...event) => {
+      const [{ kind, metadata }, , reason, message] = event
+      log.debug({ object: `${kind}/${metadata.name}`, reason, message }, 'told')
       if (waiting >= WAITING) return
       waiting += 1
       const turn = last.then(async () => {

@@ -25,11 +25,11 @@ export type WatchOptions = {
   fieldSelector?: string
   /** Told of every name that was added, changed or deleted; what the first list brings is no change but a resync. What it throws is logged. */
   onChange: (name: string, priority: Priority) => void
-  /** The server ends each watch after so many seconds (30), and it is resumed where it ended. */
+  /** The server ends each watch after so many seconds (30, and not more than `relistMs`), and it is resumed where it ended. */
   timeoutSeconds?: number
   /** A watch that has brought not one byte for so long is given up (40 s). Must be longer than `timeoutSeconds`. */
   idleMs?: number
-  /** Everything is listed again and compared after so long (10 minutes): should an event ever have got lost on the way, this makes it good. */
+  /** Everything is listed again and compared when a watch ends after so long (5 minutes): should an event have got lost on the way, this makes it good. */
   relistMs?: number
   backoff?: Backoff
   signal: AbortSignal
@@ -53,11 +53,12 @@ const SHORT_MS = 1_000
  *
  * How long it may be blind: bookmarks come about once a minute only, so the server is asked to end each watch after `timeoutSeconds`, and
  * a silence of `idleMs` means that the connection is dead. So a change is seen at most 40.5 s after the connection died (`idleMs` and one
- * backoff), and at most 10 s (the backoff's cap) after a server that was away is back. While all is well, `age` stays below
- * `timeoutSeconds` and a little.
+ * backoff), and at most 10 s (the backoff's cap) after a server that was away is back. A single event that got lost while the connection
+ * lived is made good after `relistMs` and one watch, 5.5 minutes. While all is well, `age` stays below `timeoutSeconds` and a little.
  */
 export function watch<O extends AnyObject>(client: Client, resource: Resource<O>, namespace: string, options: WatchOptions): Store<O> {
-  const { signal, log, clock = systemClock, timeoutSeconds = 30, idleMs = 40_000, relistMs = 600_000 } = options
+  const { signal, log, clock = systemClock, idleMs = 40_000, relistMs = 300_000 } = options
+  const { timeoutSeconds = Math.min(30, Math.ceil(relistMs / 1_000)) } = options
   const { backoff = { baseMs: 500, capMs: 10_000, jitter: 0.5 }, onChange, labelSelector, fieldSelector } = options
   const objects = new Map<string, O>()
   const { promise: synced, resolve: resolveSynced, reject: rejectSynced } = Promise.withResolvers<void>()
@@ -145,8 +146,10 @@ export function watch<O extends AnyObject>(client: Client, resource: Resource<O>
     tell(name, priority)
   }
 
+  // Told of also when nothing was known of it: then it is its coming that was lost.
   function remove(name: string): void {
-    if (objects.delete(name)) tell(name, 'change')
+    objects.delete(name)
+    tell(name, 'change')
   }
 
   function tell(name: string, priority: Priority): void {

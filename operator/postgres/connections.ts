@@ -23,6 +23,7 @@ export const PROBES = 2
  */
 export class Connections {
   readonly #entries = new Map<string, Entry>()
+  readonly #turns = new Map<string, Promise<unknown>>()
   readonly #limits: Limits
   readonly #onDown: (shard: string) => void
   readonly #onUp: (shard: string) => void
@@ -96,6 +97,19 @@ export class Connections {
     }
     const { database } = entry.runtime
     return this.#guard(shard, entry, () => work(database))
+  }
+
+  /**
+   * Does `work` on something that passes share, named by `key`, after all that was begun on it before: of two passes that found the same
+   * fault, the second looks again and finds it mended.
+   */
+  inTurn<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const turn = (this.#turns.get(key) ?? Promise.resolve()).then(work)
+    this.#turns.set(
+      key,
+      turn.catch(() => {}),
+    )
+    return turn
   }
 
   async close(): Promise<void> {

@@ -62,7 +62,7 @@ function builders(text: string): [string, string][] {
       place,
       text,
       [{ name: text, kind: 'rows', sql: text }],
-      [{ whose: text, table: escapeIdentifier(text), insert: text, role: text, uid: text }],
+      [{ whose: text, table: escapeIdentifier(text), insert: text, role: text, uid: text, isShared: true }],
     ),
     forgetDatabase: databases.forgetDatabase(text, { login: text, spare: text }),
   })

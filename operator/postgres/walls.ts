@@ -16,8 +16,11 @@ type Attempt = { name: string; kind: 'rows' | 'command'; sql: string }
  */
 export type Tried = { attempts: number; reached: string[]; unclear: string[]; lost: string[] }
 
-/** A neighbour as it enters a table with something of its own, and what would put more there. */
-type Entry = { whose: string; table: string; insert: string; role: string; uid: string }
+/**
+ * A neighbour as it enters a table with something of its own, and what would put more there. `isShared`: its role is that of the shared
+ * tables, so that making the neighbour anew would not let it in where the role does not.
+ */
+type Entry = { whose: string; table: string; insert: string; role: string; uid: string; isShared: boolean }
 
 /** The neighbours that the attempts of an isolation are made at. */
 export function entriesOf(isolation: Isolation, names: ShardNames): Entry[] {
@@ -30,13 +33,14 @@ export function entriesOf(isolation: Isolation, names: ShardNames): Entry[] {
   ])
 }
 
-function entryOf(isolation: string, schema: string, table: string, role: string, uid: string): Entry {
+function entryOf(isolation: Isolation, schema: string, table: string, role: string, uid: string): Entry {
   return {
     whose: `${isolation} ${table}`,
     table: `${schema}.${table}`,
     insert: insertInto(schema, table, uid, 'gen_random_uuid()'),
     role,
     uid,
+    isShared: isolation === 'row',
   }
 }
 
@@ -80,12 +84,14 @@ function enter(role: string, uid: string): string {
   return `set_config('role', ${text(role)}, true), set_config('app.tenant_id', ${text(uid)}, true)`
 }
 
-function findOwn({ whose, table, role, uid }: Entry): string {
+function findOwn({ whose, table, role, uid, isShared }: Entry): string {
   return `BEGIN
     PERFORM ${enter(role, uid)};
     EXECUTE 'SELECT count(*) FROM ' || ${text(table)} INTO found;
     IF found = 0 THEN lost := array_append(lost, ${text(whose)}); END IF;
-  EXCEPTION WHEN OTHERS THEN lost := array_append(lost, ${text(whose)});
+  EXCEPTION
+    ${isShared ? `WHEN insufficient_privilege THEN unclear := array_append(unclear, 'the neighbour is not let in: ' || ${text(whose)});` : ''}
+    WHEN OTHERS THEN lost := array_append(lost, ${text(whose)});
   END;`
 }
 

@@ -14,7 +14,8 @@ import {
 } from '../../config/routing.ts'
 import { isTerminating } from '../kubernetes/api-error.ts'
 import type { Client } from '../kubernetes/client.ts'
-import { CONFIG_MAPS, type ConfigMap } from '../kubernetes/object.ts'
+import { type AnyObject, CONFIG_MAPS, type ConfigMap } from '../kubernetes/object.ts'
+import type { Recorder } from '../kubernetes/recorder.ts'
 import type { Logger } from '../loop/logger.ts'
 import { bucketOf, type DatedRoute } from './build.ts'
 
@@ -25,6 +26,7 @@ type Document = {
   /** The text that the API server has acknowledged, and the version of the object that holds it. */
   text: string | undefined
   resourceVersion: string
+  uid: string
   /** Counts the changes; `written` is the count that the acknowledged text holds. */
   changes: number
   written: number
@@ -32,6 +34,8 @@ type Document = {
   /** The write that is to begin, and will hold all changes until then. */
   next: Promise<void> | undefined
 }
+
+const REWRITTEN = 'Somebody else had changed or deleted this routing document: it was written again.'
 
 /** Between two writes. A document takes the API server some 12 ms (measured with 32 KiB), which others need too. */
 const REST_MS = 50
@@ -45,6 +49,7 @@ export class RoutingPublisher {
   readonly #client: Client
   readonly #namespace: string
   readonly #log: Logger
+  readonly #recorder: Recorder
   readonly #documents = new Map<string, Document>()
   /** The UID that has a route under each name: one name never has two. */
   readonly #uids = new Map<string, string>()
@@ -54,10 +59,11 @@ export class RoutingPublisher {
   /** Not while the first documents are written: all of them wait for each other then, and gather nothing. */
   #rest = 0
 
-  constructor(options: { client: Client; namespace: string; log: Logger }) {
+  constructor(options: { client: Client; namespace: string; recorder: Recorder; log: Logger }) {
     this.#client = options.client
     this.#namespace = options.namespace
     this.#log = options.log
+    this.#recorder = options.recorder
     for (let index = 0; index < ROUTING_BUCKETS; index++) this.#add(bucketDocument(index))
     this.#add(SHARDS_DOCUMENT)
   }
@@ -103,6 +109,11 @@ export class RoutingPublisher {
     if (uid !== undefined) await this.removeRoute(uid)
   }
 
+  /** A tenant's route, as the runtimes are told. */
+  route(uid: string): Route | undefined {
+    return this.#homes.get(uid)?.routes.get(uid)
+  }
+
   /** Where this Shard is, as the runtimes are told. */
   shard(name: string): ShardEndpoint | undefined {
     return this.#document(SHARDS_DOCUMENT).shards.get(name)
@@ -126,13 +137,14 @@ export class RoutingPublisher {
   observe(name: string, configMap: ConfigMap | undefined): void {
     const document = this.#documents.get(name)
     if (document === undefined || document.text === undefined || document.writing) return
-    const text = configMap?.data?.[ROUTING_KEY]
+    const text = configMap?.data?.[ROUTING_KEY] ?? ''
     if (text === document.text || (configMap !== undefined && !isNewer(configMap.metadata.resourceVersion, document.resourceVersion)))
       return
     this.#log.warn({ document: name }, 'a routing document was changed by somebody else and is written again')
-    document.text = text ?? ''
-    this.#changed(document).catch((error: unknown) =>
-      this.#log.warn({ document: name, err: error }, 'a routing document could not be written'),
+    document.text = text
+    this.#changed(document).then(
+      () => this.#recorder.record(objectOf(document, this.#namespace), 'Warning', 'DriftRepaired', REWRITTEN),
+      (error: unknown) => this.#log.warn({ document: name, err: error }, 'a routing document could not be written'),
     )
   }
 
@@ -141,6 +153,7 @@ export class RoutingPublisher {
     if (document === undefined) return
     document.text = data?.[ROUTING_KEY]
     document.resourceVersion = metadata.resourceVersion
+    document.uid = metadata.uid
     // Where the Shards are is only known again after a pass of each: until then what was published stays.
     const parsed = document.name === SHARDS_DOCUMENT ? parseRouting(document.text ?? '') : undefined
     if (parsed?.ok) for (const [name, endpoint] of Object.entries(parsed.value.shards)) document.shards.set(name, endpoint)
@@ -181,6 +194,7 @@ export class RoutingPublisher {
       const written = await this.#client.apply(CONFIG_MAPS, this.#namespace, { metadata, data: { [ROUTING_KEY]: text } })
       document.text = text
       document.resourceVersion = written.metadata.resourceVersion
+      document.uid = written.metadata.uid
     } finally {
       document.writing = false
     }
@@ -203,6 +217,7 @@ export class RoutingPublisher {
       shards: new Map(),
       text: undefined,
       resourceVersion: '0',
+      uid: '',
       changes: 0,
       written: 0,
       writing: false,
@@ -219,6 +234,10 @@ function contentOf({ routes, shards }: Document): RoutingDocument {
     shards: Object.fromEntries([...shards].sort(([a], [b]) => (a < b ? -1 : 1))),
     tenants: [...routes.values()].sort((a, b) => (a.uid < b.uid ? -1 : 1)),
   }
+}
+
+function objectOf({ name, uid, resourceVersion }: Document, namespace: string): AnyObject {
+  return { apiVersion: 'v1', kind: CONFIG_MAPS.kind, metadata: { name, namespace, uid, resourceVersion, creationTimestamp: '' } }
 }
 
 // A document that went with its namespace, and cannot be made again, names nobody any more.

@@ -13,11 +13,18 @@ type Shard = Pick<KubeObject<ShardSpec>, 'metadata' | 'spec'>
  */
 export const ADMIN_LOGINS = 'tenantry-admin-logins'
 
-/** Keeps what the Shard was reached with, where it is not kept yet. */
-export async function keepAdminLogin(client: Client, shard: Shard, { username, password, ca }: Access, signal: AbortSignal): Promise<void> {
+/** Keeps what the Shard was reached with, where it is not kept yet. Gives whether something was. */
+export async function keepAdminLogin(
+  client: Client,
+  shard: Shard,
+  { username, password, ca }: Access,
+  signal: AbortSignal,
+): Promise<boolean> {
   const login = { username, password, ...(ca === undefined ? {} : { ca }) }
   const place = placeOf(client, shard.metadata.namespace, signal)
-  if (!isDeepStrictEqual(await readLogin(place, shard.metadata.name), login)) await writeLogin(place, shard.metadata.name, login)
+  const kept = await readLogin(place, shard.metadata.name)
+  if (!isDeepStrictEqual(kept, login)) await writeLogin(place, shard.metadata.name, login)
+  return kept !== undefined
 }
 
 /** What the Shard was last reached with, at the address that it has; undefined when it never was. */

@@ -2,10 +2,12 @@ import { randomBytes } from 'node:crypto'
 import type { Credentials } from '../../config/routing.ts'
 import { OperatorError } from '../errors.ts'
 import type { Client } from '../kubernetes/client.ts'
+import { readDatabase } from '../postgres/catalog.ts'
 import { type Database, openDatabase, tryLogin } from '../postgres/connect.ts'
+import type { Connections } from '../postgres/connections.ts'
 import { beginTemplate, createTemplate, dropTemplate, fillTemplate, markTemplate } from '../postgres/databases.ts'
 import { isOutage } from '../postgres/failure.ts'
-import type { Migrations } from '../postgres/migrations.ts'
+import { latest, type Migrations } from '../postgres/migrations.ts'
 import { makeNeighbours } from '../postgres/neighbours.ts'
 import { grantRows, migrateRows, secureTables } from '../postgres/rows.ts'
 import { scramVerifier } from '../postgres/scram.ts'
@@ -23,7 +25,13 @@ import type { Shard, ShardWorld } from './observe.ts'
 import type { ShardStep } from './plan.ts'
 
 /** What the steps need besides the world. */
-export type ShardTools = { client: Client; migrations: Migrations }
+export type ShardTools = {
+  client: Client
+  migrations: Migrations
+  connections: Pick<Connections, 'inTurn'>
+  /** Told of each step that was taken. */
+  onDone: (step: ShardStep) => void
+}
 
 type Task = ShardTools & { shard: Shard; world: ShardWorld; database: Database; credentials: Credentials | undefined; signal: AbortSignal }
 
@@ -54,7 +62,7 @@ export async function applyShard(
 
 async function take(task: Task, step: ShardStep): Promise<OperatorError | undefined> {
   try {
-    await ACTIONS[step.kind](task, step)
+    if ((await ACTIONS[step.kind](task, step)) !== NOTHING) task.onDone(step)
     return undefined
   } catch (error) {
     if (isOutage(error)) throw error
@@ -65,7 +73,10 @@ async function take(task: Task, step: ShardStep): Promise<OperatorError | undefi
   }
 }
 
-const ACTIONS: Record<ShardStep['kind'], (task: Task, step: ShardStep) => Promise<void>> = {
+/** What a step gives that has found everything as it should be: passes of tenants mend what they share too. */
+const NOTHING = 'nothing was to be done'
+
+const ACTIONS: Record<ShardStep['kind'], (task: Task, step: ShardStep) => Promise<unknown>> = {
   'create-database': ({ database, world }) => database.run(createDatabase(world.names)),
   mark: ({ database, world }) => database.run(markDatabase(world.names, world.mark, world.database?.mark)),
   'create-roles': ({ database, world }) => database.run(createRoles(world.names, world.database?.roles ?? [])),
@@ -83,9 +94,23 @@ const ACTIONS: Record<ShardStep['kind'], (task: Task, step: ShardStep) => Promis
     const from = step.kind === 'migrate-rows' ? step.from : 0
     for (const migration of migrations.tenant) if (migration.version > from) await database.run(migrateRows(world.names, migration))
   },
-  'secure-rows': ({ database, world }) => database.run(`${grantRows(world.names)}\n${secureTables()}`),
-  'make-neighbours': ({ database, world, migrations }) => database.run(makeNeighbours(world.names, migrations.tenant)),
+  'secure-rows': secureRows,
+  'make-neighbours': makeNeighboursAnew,
   'make-template': makeTemplate,
+}
+
+function secureRows({ connections, database, shard, world: { names } }: Task): Promise<unknown> {
+  return connections.inTurn(shard.metadata.name, async () => {
+    if ((await readDatabase(database, names)).rowsSecure) return NOTHING
+    return database.run(`${grantRows(names)}\n${secureTables()}`)
+  })
+}
+
+function makeNeighboursAnew({ connections, database, shard, world: { names }, migrations }: Task): Promise<unknown> {
+  return connections.inTurn(`${shard.metadata.name} neighbours`, async () => {
+    if ((await readDatabase(database, names)).neighboursVersion === latest(migrations.tenant)) return NOTHING
+    return database.run(makeNeighbours(names, migrations.tenant))
+  })
 }
 
 /** Complete with its mark only: a template that was left half made is made anew. */

@@ -19,6 +19,7 @@ import { divide, type Sharers, shortage } from './budget.ts'
 import { observeShard, type Shard, type ShardWorld } from './observe.ts'
 import { planShard, type ShardStep } from './plan.ts'
 import { releaseShard } from './release.ts'
+import { ADMIN_LOGIN_LOST, type Repair, repairOf } from './repairs.ts'
 import { applyRotation } from './rotate.ts'
 import { planRotation } from './rotation.ts'
 import type { Settling } from './settling.ts'
@@ -76,13 +77,14 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
       await context.connections.up(name, world.access)
       return { kind: 'failed', ...world.secretGone, ...seen }
     }
-    const behind = await applyShard(context, shard, world, plan.steps, signal)
-    await tellRepair(context, shard, plan.steps)
+    const onDone = (step: ShardStep) => tellRepair(context, shard, repairOf(world, plan.steps, step))
+    const behind = await applyShard({ ...context, onDone }, shard, world, plan.steps, signal)
     if (plan.again) return { kind: 'again' }
     seen.connections = divide(shard.spec.capacity.connections, context.sharers, world.database?.used ?? 0)
     const tooSmall = shortage(seen.connections, context.sharers)
     const settles = await publish(context, name, world, seen.connections)
-    await keepAdminLogin(context.client, shard, world.access, signal)
+    const isKept = await keepAdminLogin(context.client, shard, world.access, signal)
+    if (!isKept) tellRepair(context, shard, ADMIN_LOGIN_LOST)
     await context.connections.up(name, world.access)
     const rotateMs = await rotateCredentials(context, shard, world, signal)
     if (tooSmall !== undefined) return { kind: 'failed', reason: 'ConnectionBudgetTooSmall', message: tooSmall, ...seen }
@@ -110,10 +112,9 @@ async function publish({ routing, settling }: ShardContext, name: string, world:
   return settles
 }
 
-/** A wall of the shared tables that was open on a Shard that had been Ready is something to look into. */
-async function tellRepair({ recorder }: ShardContext, shard: Shard, steps: readonly ShardStep[]): Promise<void> {
-  if (!isReady(shard) || !steps.some(({ kind }) => kind === 'secure-rows')) return
-  await recorder.record(shard, 'Warning', 'RowSecurityRestored', 'Row-level security of the shared tables was open, and was put back.')
+/** What is missing on a Shard that had been Ready was taken away by hand: that is something to look into. */
+function tellRepair({ recorder }: ShardContext, shard: Shard, repair: Repair | undefined): void {
+  if (repair !== undefined && isReady(shard)) void recorder.record(shard, 'Warning', repair.reason, repair.message)
 }
 
 /** The tenants of the shared tables say SchemaBehind until the migration is through. Gives when it is tried again. */
@@ -212,6 +213,14 @@ async function tell({ recorder }: ShardContext, shard: Shard, status: ShardStatu
 /** True when Tenants may be served by this Shard as far as its status tells. */
 export function isReady(shard: Shard): boolean {
   return isTrue(shard.status?.conditions, 'Ready', shard.metadata.generation ?? 0)
+}
+
+/** What a Tenant that waits for a Shard says of it, with the Shard's own next step where it is known. */
+export function whyNotReady({ metadata: { name, generation }, status }: Shard): string {
+  const ready = status?.conditions?.find(({ type }) => type === 'Ready')
+  const isKnown = ready !== undefined && ready.status === 'False' && ready.observedGeneration === generation
+  const why = isKnown ? `(${ready.reason}): ${ready.message}` : 'yet: see its conditions.'
+  return `The Shard ${name} is not Ready ${why} This Tenant goes on by itself.`
 }
 
 function isShardReason(reason: string): reason is ShardReason {

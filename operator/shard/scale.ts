@@ -15,6 +15,8 @@ export type ScaleOptions = {
   before: () => number
   /** Told when another number of replicas holds. */
   onChange: () => void
+  /** How often both are listed anew, in milliseconds. */
+  relistMs: number
   signal: AbortSignal
   log: Logger
 }
@@ -35,11 +37,11 @@ const GRACE_MS = 30_000
  * had their time to end. Resolves when both are known; without the right to look, or without a Deployment, `otherwise` holds.
  */
 export async function followScale(options: ScaleOptions): Promise<Scale> {
-  const { client, namespace, name, otherwise, before, onChange, signal, log } = options
+  const { client, namespace, name, otherwise, before, onChange, relistMs, signal, log } = options
   let held: HeldCount | undefined
   let count = 0
   const open = <O extends AnyObject>(resource: Resource<O>): Store<O> =>
-    watch(client, resource, namespace, { fieldSelector: `metadata.name=${name}`, onChange: look, signal, log })
+    watch(client, resource, namespace, { fieldSelector: `metadata.name=${name}`, onChange: look, relistMs, signal, log })
   const allowed = (await Promise.all([DEPLOYMENTS, AUTOSCALERS].map((resource) => mayLook(options, resource)))).every(Boolean)
   const deployments = allowed ? open(DEPLOYMENTS) : undefined
   const autoscalers = allowed ? open(AUTOSCALERS) : undefined

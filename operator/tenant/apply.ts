@@ -1,4 +1,3 @@
-import { channel } from 'node:diagnostics_channel'
 import { TENANT_FINALIZER } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
 import { isStatus } from '../kubernetes/api-error.ts'
@@ -6,25 +5,23 @@ import type { Client } from '../kubernetes/client.ts'
 import { type ObjectMeta, SECRETS, TENANTS } from '../kubernetes/object.ts'
 import type { Home } from '../routing/build.ts'
 import { isOwn } from './conflict.ts'
+import { guard } from './guard.ts'
 import type { Tenant } from './home.ts'
 import { dataUid, homeInStatus, placementNote } from './home.ts'
 import { KEY_OVERLAP_MS } from './key-rotation.ts'
-import { type ApiKey, forgetPrevious, issueKey, replaceToken, rotateToken } from './keys.ts'
-import { limitsOf } from './limits.ts'
+import { type ApiKey, forgetPrevious, issueKey, replaceToken, revokeAll, rotateToken } from './keys.ts'
 import { rotateLogin } from './login-rotation.ts'
 import type { TenantWorld } from './observe.ts'
 import type { Placement } from './placement.ts'
 import type { Failure, KeyStep, TenantPlan } from './plan.ts'
 import { tellEnd, tellRelease } from './removal.ts'
+import { tellLostKeys, tellSteps } from './repairs.ts'
 import { routeOf } from './route.ts'
 import { isTooLong, LONGEST_SETTINGS } from './settings.ts'
 import { homeOf, takeSteps, targetOf } from './steps.ts'
 import { suspensionOf } from './subscription.ts'
 import type { TenantTools } from './target.ts'
-import { repairTenant, type Verdict, verifyTenant } from './verify.ts'
-
-// A wall that was found down: `{ isolation, reason }`.
-const breachChannel = channel('tenantry:breach')
+import type { Verdict } from './verify.ts'
 
 /** How a pass ended. `home` is where the tenant stands, as far as it is known; `suspension` why it is suspended although nothing is amiss. */
 export type TenantOutcome =
@@ -84,11 +81,12 @@ async function serve(tools: TenantTools, world: TenantWorld, plan: Served, signa
   issuing.catch(() => {})
   const failed = await takeSteps(tools, world, plan.steps, signal)
   const keys = await issuing
-  if (plan.steps.some(({ kind }) => kind === 'adopt') && failed?.step.kind !== 'adopt') tellAdoption(tools, world)
-  if (plan.steps.some(({ kind }) => kind === 'limit') && failed === undefined) tellLimits(tools, world)
+  tellSteps(tools.recorder, world, plan.steps, failed?.step)
+  tellLostKeys(tools, world.tenant, plan.keys, keys.keys)
   const home = homeOf(tools, world, plan.failure, failed)
   const failure = plan.failure ?? failed?.failure
-  const verdict = failure === undefined ? await guard(tools, world, signal) : undefined
+  const target = failure === undefined ? targetOf(tools, world, signal) : undefined
+  const verdict = target && (await guard(target, world.tenant))
   const closed = verdict?.kind === 'broken' && tools.onBreach === 'suspend'
   if (home !== undefined) await publish(tools, world, home, keys.keys, closed)
   const nextMs = failure === undefined ? await keepLogin(tools, world, signal) : undefined
@@ -109,21 +107,6 @@ async function keepLogin(tools: TenantTools, world: TenantWorld, signal: AbortSi
   return rotateLogin(target, world.tenant, world.now, signal)
 }
 
-/** Tries the tenant's wall, and when it is down does what the setting says. */
-async function guard(tools: TenantTools, world: TenantWorld, signal: AbortSignal): Promise<Verdict | undefined> {
-  const target = targetOf(tools, world, signal)
-  if (target === undefined) return undefined
-  const verdict = await verifyTenant(target)
-  if (verdict.kind !== 'broken') return verdict
-  breachChannel.publish({ isolation: target.isolation, reason: verdict.reason })
-  if (tools.onBreach === 'suspend') return verdict
-  await repairTenant(target)
-  const after = await verifyTenant(target)
-  if (after.kind === 'verified')
-    await tools.recorder.record(world.tenant, 'Warning', 'IsolationRepaired', `Took away: ${verdict.what.join('; ')}.`)
-  return after
-}
-
 const TOO_LONG = `spec.settings is longer than ${LONGEST_SETTINGS} characters as JSON, and is left out of the route: shorten it.`
 
 async function publish(
@@ -139,17 +122,6 @@ async function publish(
   await routing.putRoute({ route: closed ? { ...route, state: 'suspended' } : route, createdAt })
 }
 
-function tellAdoption({ recorder }: TenantTools, { tenant, look }: TenantWorld): void {
-  const former = look.kind === 'seen' ? look.facts.record?.name : undefined
-  void recorder.record(tenant, 'Normal', 'DataAdopted', `Took over the data that Tenant ${former} left under UID ${dataUid(tenant)}.`)
-}
-
-function tellLimits({ recorder }: TenantTools, { tenant }: TenantWorld): void {
-  const { connections } = limitsOf(tenant.spec)
-  const message = `The login of its database has the times of plan ${tenant.spec.plan} and at most ${connections} connections.`
-  void recorder.record(tenant, 'Normal', 'LimitsSet', message)
-}
-
 /** The door is closed first, then the data is kept or removed, the finalizer goes last. */
 async function remove(tools: TenantTools, world: TenantWorld, plan: Removed, signal: AbortSignal): Promise<TenantOutcome> {
   const { tenant } = world
@@ -159,6 +131,7 @@ async function remove(tools: TenantTools, world: TenantWorld, plan: Removed, sig
   const failure = plan.failure ?? (await takeSteps(tools, world, plan.steps, signal))?.failure
   if (failure !== undefined && !plan.released) return { kind: 'remains', failure }
   await (failure === undefined ? tellEnd(tools.recorder, world, plan.steps) : tellRelease(tools.recorder, tenant))
+  await revokeAll(tools.client, tenant.metadata, signal)
   await dropFinalizer(tools.client, tenant, signal)
   return { kind: 'gone' }
 }

@@ -19,6 +19,7 @@ import { raiseEpoch } from '../postgres/owners.ts'
 import { scramVerifier } from '../postgres/scram.ts'
 import { migrateDatabase, migrateTenant } from '../postgres/statements.ts'
 import { readLogin, writeLogin } from '../routing/credentials.ts'
+import { REGAINED } from './repairs.ts'
 import { adoption, epochOf, runAsOwner, type Target } from './target.ts'
 
 type Connection = Pick<Database, 'query' | 'run'>
@@ -46,6 +47,13 @@ export async function adoptDatabase(target: Target): Promise<void> {
   await tools.connections.apart(shard, physical.database, (own) => own.run(raiseEpoch(identity.uid, epochOf(facts))))
   await database.run(adoption(target))
   await makeDatabase(target)
+}
+
+/** Gives the runtime its way in again. That there is no login may be a late view of one that was just made: then nothing was lost. */
+export async function regainDatabase(target: Target): Promise<void> {
+  const isLost = !target.facts.granted || (await readLogin(placeOf(target), target.physical.role)) === undefined
+  await makeDatabase(target)
+  if (isLost) target.tell(REGAINED)
 }
 
 /** Keeps the database and takes the login away. */

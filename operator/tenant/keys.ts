@@ -114,6 +114,15 @@ export async function issueKey({ client, writes }: KeyTools, owner: ObjectMeta, 
   }
 }
 
+/** Removes the Secrets of a Tenant's keys, also those that no watch has told of: the next Tenant of its name would stumble over them. */
+export async function revokeAll(client: Client, { namespace, uid }: ObjectMeta, signal: AbortSignal): Promise<void> {
+  const { items } = await client.list(SECRETS, namespace, { labelSelector: `${TENANT_UID_LABEL}=${uid}`, signal })
+  for (const item of items) {
+    const key = readKey(item, uid)
+    if (key !== undefined) await client.delete(SECRETS, namespace, key.secret, { uid: key.uid, signal })
+  }
+}
+
 /** Puts a new token into a Secret of ours that has lost its own. */
 export function replaceToken(tools: KeyTools, namespace: string, key: ApiKey, signal: AbortSignal): Promise<ApiKey> {
   return writeToken(tools, namespace, key, {}, signal)

@@ -18,6 +18,13 @@ test('only what our own last write made, and made complete, needs no pass', () =
   expect(writes.isSettled(view('11'))).toBe(false)
 })
 
+test('what brings a view up to date needs a pass when one was turned away for it', () => {
+  const writes = new LastWrites()
+  writes.note(view('10'), true)
+  expect(writes.isBehind(view('9'))).toBe(true)
+  expect(writes.isSettled(view('10'))).toBe(false)
+})
+
 test('a new object of the same name is not held to the old one’s writes', () => {
   const writes = new LastWrites()
   writes.note(view('10'), true)

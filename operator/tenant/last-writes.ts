@@ -26,10 +26,12 @@ export class LastWrites {
     this.#writes.set(uid, { version: BigInt(resourceVersion), settled })
   }
 
-  /** True when this is a view from before our last write to it. */
+  /** True when this is a view from before our last write to it. Who asked has something to do: what brings the view up to date is then no longer settled. */
   isBehind({ uid, resourceVersion }: Version): boolean {
     const write = this.#writes.get(uid)
-    return write !== undefined && BigInt(resourceVersion) < write.version
+    if (write === undefined || BigInt(resourceVersion) >= write.version) return false
+    write.settled = false
+    return true
   }
 
   /** True when this is what our last write made, and nothing was left to do. */

@@ -1,5 +1,6 @@
 import type { Isolation } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
+import { readTenant } from '../postgres/catalog.ts'
 import { limitLogin } from '../postgres/databases.ts'
 import { sqlState } from '../postgres/failure.ts'
 import { openLogins, sharedBy } from '../postgres/login.ts'
@@ -9,12 +10,13 @@ import { createRowTenant, dropRowTenant, grantRows } from '../postgres/rows.ts'
 import { provideTenant } from '../postgres/spares.ts'
 import { dropTenant, grantTenant, migrateTenant, reopenRecord, reopenTenant, retainRecord, retainTenant } from '../postgres/statements.ts'
 import type { Home } from '../routing/build.ts'
-import { adoptDatabase, keepDatabase, makeDatabase, removeDatabase } from './database.ts'
+import { adoptDatabase, keepDatabase, makeDatabase, regainDatabase, removeDatabase } from './database.ts'
 import { dataUid, homeInStatus, shardOf, type Tenant } from './home.ts'
 import { limitsOf } from './limits.ts'
 import type { TenantWorld } from './observe.ts'
 import type { DatabaseStep, Failure } from './plan.ts'
 import { describeRemoval, proveGone } from './removal.ts'
+import { REGAINED, REOPENED, repairer } from './repairs.ts'
 import { adoption, epochOf, runAsOwner, type Target, type TenantTools } from './target.ts'
 
 /** A step that failed, and how a condition tells it. */
@@ -60,6 +62,7 @@ export function targetOf(tools: TenantTools, { look, tenant, installation }: Ten
     facts: look.facts,
     limits: limitsOf(tenant.spec),
     database,
+    tell: repairer(tools.recorder, tenant),
     signal,
   }
 }
@@ -71,8 +74,8 @@ type Action = (target: Target, step: DatabaseStep) => Promise<void>
 const ROW: Record<DatabaseStep['kind'], Action> = {
   create: ({ database, names, identity }) => database.run(createRowTenant(names, identity)),
   adopt: (target) => target.database.run(adoption(target)),
-  reopen: ({ database, identity }) => database.run(reopenRecord(identity.uid)),
-  grant: ({ database, names }) => database.run(grantRows(names)),
+  reopen: telling(({ database, identity }) => database.run(reopenRecord(identity.uid)), REOPENED),
+  grant: regainRows,
   // Without a login the runtime alone holds the tenant to its limits, as its route says.
   limit: async () => {},
   // The Shard's pass migrates the shared tables, once for all.
@@ -84,8 +87,8 @@ const ROW: Record<DatabaseStep['kind'], Action> = {
 const SCHEMA: Record<DatabaseStep['kind'], Action> = {
   create: ({ database, names, identity, tools }) => database.run(provideTenant(names, identity, tools.migrations.tenant)),
   adopt: (target) => target.database.run(`${adoption(target)}\n${grantTenant(target.names, target.physical.schema)}`),
-  reopen: ({ database, names, identity, physical }) => database.run(reopenTenant(names, identity.uid, physical.schema)),
-  grant: ({ database, names, physical }) => database.run(grantTenant(names, physical.schema)),
+  reopen: telling(({ database, names, identity, physical }) => database.run(reopenTenant(names, identity.uid, physical.schema)), REOPENED),
+  grant: telling(({ database, names, physical }) => database.run(grantTenant(names, physical.schema)), REGAINED),
   limit: ROW.limit,
   migrate: async ({ database, identity, physical, tools }, step) => {
     const from = step.kind === 'migrate' ? step.from : 0
@@ -98,8 +101,8 @@ const SCHEMA: Record<DatabaseStep['kind'], Action> = {
 const DATABASE: Record<DatabaseStep['kind'], Action> = {
   create: makeDatabase,
   adopt: adoptDatabase,
-  reopen: makeDatabase,
-  grant: makeDatabase,
+  reopen: telling(makeDatabase, REOPENED),
+  grant: regainDatabase,
   limit: ({ database, physical, limits, facts }) => {
     const open = openLogins(facts.logins)
     return database.run(open.map(({ name }) => limitLogin(physical, name, sharedBy(open.length, limits))).join('\n'))
@@ -110,6 +113,22 @@ const DATABASE: Record<DatabaseStep['kind'], Action> = {
 }
 
 const ACTIONS: Record<Isolation, Record<DatabaseStep['kind'], Action>> = { row: ROW, schema: SCHEMA, database: DATABASE }
+
+function telling(action: Action, repair: string): Action {
+  return async (target, step) => {
+    await action(target, step)
+    target.tell(repair)
+  }
+}
+
+/** All tenants of the shared tables, and the pass of their Shard, find the same: one of them mends it. */
+function regainRows({ database, names, identity, shard, tools, tell }: Target): Promise<void> {
+  return tools.connections.inTurn(shard, async () => {
+    if ((await readTenant(database, identity.uid, 'row', names)).granted) return
+    await database.run(grantRows(names))
+    tell(REGAINED)
+  })
+}
 
 function describe(tenant: Tenant, step: DatabaseStep, shard: string, cause: unknown): Failure {
   if (step.kind === 'retain' || step.kind === 'drop') return describeRemoval(tenant, step, shard, cause)

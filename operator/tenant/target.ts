@@ -49,6 +49,8 @@ export type Target = {
   /** What its spec says that it may take. */
   limits: LoginLimits
   database: Pick<Database, 'query' | 'run'>
+  /** Tells of something that was changed by hand and has been put right. */
+  tell: (repair: string) => void
   signal: AbortSignal
 }
 

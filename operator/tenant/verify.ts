@@ -9,6 +9,7 @@ import { repairWall } from '../postgres/repair.ts'
 import { grantRows, secureTables } from '../postgres/rows.ts'
 import { attemptsOf, entriesOf, type Tried, tryAll } from '../postgres/walls.ts'
 import { loginIn, readLogin } from '../routing/credentials.ts'
+import { NEIGHBOURS_MADE } from './repairs.ts'
 import type { Target } from './target.ts'
 
 /** What came of the attempt to break in. `unclear`: something kept it from being made, so that it proves nothing. */
@@ -42,12 +43,19 @@ async function loginOf({ tools, identity, isolation, physical, shard, signal }: 
 }
 
 async function tryRoles(target: Target, login: Credentials): Promise<Tried> {
-  const { tools, shard, names, identity, isolation, physical, database } = target
+  const { tools, shard, names, identity, isolation, physical } = target
   const text = tryAll(physical, identity.uid, attemptsOf(isolation, identity.uid, names), entriesOf(isolation, names))
   const tryOnce = () => tools.connections.asRuntime(shard, loginPart(login), (connection) => attempt(connection, text))
   const tried = await tryOnce()
+  return tried.lost.length === 0 ? tried : tools.connections.inTurn(`${shard} neighbours`, () => makeAndTry(target, tryOnce))
+}
+
+/** The neighbours of a Shard are there for all its tenants: another pass may have made them anew meanwhile. */
+async function makeAndTry({ database, names, tools, tell }: Target, tryOnce: () => Promise<Tried>): Promise<Tried> {
+  const tried = await tryOnce()
   if (tried.lost.length === 0) return tried
   await database.run(makeNeighbours(names, tools.migrations.tenant))
+  tell(NEIGHBOURS_MADE)
   const again = await tryOnce()
   again.unclear.push(...again.lost.map((whose) => `the neighbour does not find its own row: ${whose}`))
   return again

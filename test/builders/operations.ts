@@ -27,9 +27,14 @@ export const OPERATIONS: Operation[] = [
   { what: 'delete, data removed', deletionPolicy: 'Delete', exists: true, begin: remove },
 ]
 
-/** Makes a Tenant with two keys, under a name that no other has. */
-export async function createSubject(ground: Ground, isolation: Isolation, { deletionPolicy }: Operation): Promise<Subject> {
-  const name = `c${randomBytes(5).toString('hex')}`
+/** Makes a Tenant with two keys, under a name that no other has unless one is given, and on `shard-a` unless told otherwise. */
+export async function createSubject(
+  ground: Ground,
+  isolation: Isolation,
+  { deletionPolicy }: Pick<Operation, 'deletionPolicy'>,
+  name: string = `c${randomBytes(5).toString('hex')}`,
+  shard = 'shard-a',
+): Promise<Subject> {
   const spec = {
     plan: 'free' as const,
     isolation,
@@ -38,7 +43,7 @@ export async function createSubject(ground: Ground, isolation: Isolation, { dele
       { name: 'main', scopes: ['tasks:read' as const] },
       { name: 'old', scopes: ['tasks:read' as const] },
     ],
-    shardRef: { name: 'shard-a' },
+    shardRef: { name: shard },
     suspended: false,
     deletionProtection: false,
   }

@@ -17,8 +17,8 @@ type Program = { command: string; env: Record<string, string> }
 const HOST = '127.0.0.1'
 const PACKAGES = ['pgbouncer', 'libc-ares2', 'libevent-2.1-7']
 
-/** Starts PgBouncer in transaction mode with one server connection, for that login. Throws when there is none and none can be had. */
-export async function startPgBouncer(to: ShardEndpoint, { username, password }: Credentials): Promise<PgBouncer> {
+/** Starts PgBouncer in transaction mode, with one server connection for each login and database, for the runtime's login and those of tenants' databases. Throws when there is none and none can be had. */
+export async function startPgBouncer(to: ShardEndpoint, { username, password }: Credentials, own: Credentials[]): Promise<PgBouncer> {
   const { command, env } = await findPgBouncer()
   const user = await findUnprivilegedUser()
   const folder = await mkdtemp(join(tmpdir(), 'tenantry-pgbouncer-'))
@@ -34,7 +34,8 @@ export async function startPgBouncer(to: ShardEndpoint, { username, password }: 
   }
   const lines = Object.entries(settings).map(([key, value]) => `${key} = ${value}`)
   await writeFile(join(folder, 'ini'), `[databases]\n* = host=${to.host} port=${to.port}\n[pgbouncer]\n${lines.join('\n')}\n`)
-  await writeFile(join(folder, 'users'), `"${username}" "${password}"\n`)
+  const logins = [{ username, password }, ...own]
+  await writeFile(join(folder, 'users'), logins.map((login) => `"${login.username}" "${login.password}"\n`).join(''))
   if (user !== undefined) for (const file of ['', 'ini', 'users']) await chown(join(folder, file), user.uid, user.gid)
   const server = await ensureRunning({
     name: 'pgbouncer',

@@ -3,11 +3,11 @@ import pg from 'pg'
 import { inject } from 'vitest'
 import { CREDENTIALS_SECRET, KEY_PREFIX_LENGTH } from '../../config/routing.ts'
 import type { Client } from '../../operator/kubernetes/client.ts'
-import { EVENTS, SECRETS, TENANTS } from '../../operator/kubernetes/object.ts'
+import { CONFIG_MAPS, EVENTS, SECRETS, TENANTS } from '../../operator/kubernetes/object.ts'
 import { tenantName } from '../../operator/postgres/names.ts'
 import { loginIn } from '../../operator/routing/credentials.ts'
 import { dumpCatalog } from './catalog-dump.ts'
-import { publishedRoute } from './published.ts'
+import { BUCKETS, routeAmong } from './published.ts'
 
 /** Who is looked at, and where: the database is the Shard's. */
 export type Subject = { client: Client; namespace: string; database: string; uid: string; name: string }
@@ -48,7 +48,7 @@ async function accessOf({ client, namespace, uid }: Subject): Promise<Record<str
       return [createHash('sha256').update(token).digest('hex'), token.slice(0, KEY_PREFIX_LENGTH)].map((known) => [known, metadata.name])
     }),
   )
-  const route = await publishedRoute(namespace, uid)
+  const route = routeAmong((await client.list(CONFIG_MAPS, namespace, { labelSelector: BUCKETS })).items, uid)?.route
   const login = loginIn(await client.get(SECRETS, namespace, CREDENTIALS_SECRET), tenantName(uid))
   return {
     secrets: items.map(({ metadata: { name, labels, ownerReferences } }) => ({ name, labels, ownerReferences })),

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parse, stringify } from 'yaml'
 import { z } from 'zod'
-import { openWatchPipe, type WatchPipe } from './watch-pipe.ts'
+import { openWatchPipe, type PassingEvent, type WatchPipe } from './watch-pipe.ts'
 
 /** One call as it came in. */
 export type ProxiedCall = { method: string; path: string; query: URLSearchParams; watch: boolean; at: number; status?: number }
@@ -39,6 +39,8 @@ export type ApiProxy = AsyncDisposable & {
   calls: ProxiedCall[]
   /** Applies a fault to the calls that match, at most `times` times, until disposed of. The rule added first wins. */
   fail: (match: (call: ProxiedCall) => boolean, fault: Fault, times?: number) => Rule
+  /** Asks about each event of every watch, of those to come as well, whether it gets lost, until disposed of. */
+  lose: (isLost: (event: PassingEvent, call: ProxiedCall) => boolean) => Disposable
   /** The open watches whose call matches. */
   watches: (match: (call: ProxiedCall) => boolean) => WatchPipe[]
 }
@@ -76,6 +78,7 @@ export async function startApiProxy(kubeconfig: string): Promise<ApiProxy> {
   const calls: ProxiedCall[] = []
   const rules = new Set<ActiveRule>()
   const watches = new Map<WatchPipe, ProxiedCall>()
+  const losses = new Set<(event: PassingEvent, call: ProxiedCall) => boolean>()
   const sockets = new Set<Socket>()
 
   const server = createServer((request, response) => {
@@ -119,7 +122,9 @@ export async function startApiProxy(kubeconfig: string): Promise<ApiProxy> {
   }
 
   function pipeWatch(call: ProxiedCall, incoming: IncomingMessage, response: ServerResponse): void {
-    const pipe = openWatchPipe(incoming, response)
+    // Each is asked, since it may count.
+    const isLost = (event: PassingEvent) => [...losses].map((loses) => loses(event, call)).includes(true)
+    const pipe = openWatchPipe(incoming, response, isLost)
     watches.set(pipe, call)
     response.once('close', () => {
       watches.delete(pipe)
@@ -137,6 +142,10 @@ export async function startApiProxy(kubeconfig: string): Promise<ApiProxy> {
   return {
     kubeconfig: file,
     calls,
+    lose: (isLost) => {
+      losses.add(isLost)
+      return { [Symbol.dispose]: () => void losses.delete(isLost) }
+    },
     watches: (match) => [...watches].filter(([, call]) => match(call)).map(([pipe]) => pipe),
     fail: (match, fault, times = Number.POSITIVE_INFINITY) => {
       const rule: ActiveRule = { match, fault, left: times, hits: 0 }

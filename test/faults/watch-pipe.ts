@@ -2,7 +2,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createInterface } from 'node:readline'
 
 /** An event of a watch as it passes by. */
-export type PassingEvent = { type: string; object: { metadata: { name?: string; resourceVersion?: string } } }
+export type PassingEvent = {
+  type: string
+  object: { metadata: { name?: string; uid?: string; resourceVersion?: string }; data?: Record<string, string> }
+}
 
 /** A watch on its way through the proxy, line by line. */
 export type WatchPipe = {
@@ -20,8 +23,8 @@ export type WatchPipe = {
   drop: (match: (event: PassingEvent) => boolean) => { dropped: () => boolean }
 }
 
-/** Passes a watch on to the client. */
-export function openWatchPipe(incoming: IncomingMessage, response: ServerResponse): WatchPipe {
+/** Passes a watch on to the client, but for the events that `isLost`. */
+export function openWatchPipe(incoming: IncomingMessage, response: ServerResponse, isLost: (event: PassingEvent) => boolean): WatchPipe {
   const drops: { match: (event: PassingEvent) => boolean; dropped: boolean }[] = []
   let silent = false
 
@@ -30,7 +33,7 @@ export function openWatchPipe(incoming: IncomingMessage, response: ServerRespons
     const event: PassingEvent = JSON.parse(line)
     const drop = drops.find((candidate) => !candidate.dropped && candidate.match(event))
     if (drop !== undefined) drop.dropped = true
-    else response.write(`${line}\n`)
+    else if (!isLost(event)) response.write(`${line}\n`)
   }
 
   function finish(): void {
