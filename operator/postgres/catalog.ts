@@ -88,6 +88,15 @@ export async function readServer(database: Reader): Promise<ServerFacts> {
   return row
 }
 
+/** Reads the comment on a database of the server, which says whose it is, also of one that is closed to this login. */
+export async function readMark(database: Reader, name: string): Promise<string | undefined> {
+  const [row] = await database.query<{ mark: string | null }>(
+    `SELECT pg_catalog.shobj_description(d.oid, 'pg_database') AS mark FROM pg_catalog.pg_database d WHERE d.datname = $1`,
+    [name],
+  )
+  return row?.mark ?? undefined
+}
+
 /** Reads what is set up of a Shard's database; `database` must be connected to it. */
 export async function readDatabase(database: Reader, names: ShardNames): Promise<DatabaseFacts> {
   const roles = [names.runtime, names.tenants, names.login, names.rows]

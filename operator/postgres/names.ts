@@ -77,3 +77,8 @@ export function physicalNames(isolation: Isolation, { database, rows }: ShardNam
       return { database: own, schema: OWN_SCHEMA, role: own }
   }
 }
+
+/** What is said of a database that another Shard is marked to have. */
+export function anothers(database: string, theirs: string, own: string): string {
+  return `The database ${database} belongs to "${theirs}" and this is "${own}": name another in spec.endpoint.database.`
+}

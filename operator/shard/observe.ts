@@ -5,10 +5,10 @@ import type { Isolation } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { type KubeObject, SECRETS, type Secret } from '../kubernetes/object.ts'
-import { type DatabaseFacts, readDatabase, readServer, type ServerFacts } from '../postgres/catalog.ts'
+import { type DatabaseFacts, readDatabase, readMark, readServer, type ServerFacts } from '../postgres/catalog.ts'
 import { type Access, openDatabase, tryLogin } from '../postgres/connect.ts'
 import { sqlState } from '../postgres/failure.ts'
-import { type ShardNames, shardNames } from '../postgres/names.ts'
+import { anothers, type ShardNames, shardNames } from '../postgres/names.ts'
 import { loginIn } from '../routing/credentials.ts'
 import { keptAccess } from './admin-login.ts'
 
@@ -45,15 +45,16 @@ export async function observeShard({ client, installation }: ShardSources, shard
   const secret = await client.get(SECRETS, shard.metadata.namespace, CREDENTIALS_SECRET, { signal })
   const credentials = loginIn(secret, shard.metadata.name)
   const names = shardNames(access.database, credentials?.username)
-  const found = (await look(access, names)) ?? (await look({ ...access, database: 'postgres' }, undefined))
+  const formerMark = markOf(shard)
+  const mark = `${formerMark} of installation ${installation}`
+  const marks = [mark, formerMark] as const
+  const found = (await look(access, marks, names)) ?? (await look({ ...access, database: 'postgres' }, marks, undefined))
   if (found === undefined)
     throw new OperatorError(
       'SetupFailed',
       `${access.host}:${access.port} has no database "postgres": create it, the operator needs one to connect to.`,
     )
   const loginWorks = found.database?.roles.includes(names.login) === true && (await works(access, credentials))
-  const formerMark = markOf(shard)
-  const mark = `${formerMark} of installation ${installation}`
   return { access, secretGone, names, mark, formerMark, ...found, credentials, loginWorks, isolations: shard.spec.isolations }
 }
 
@@ -61,7 +62,11 @@ function markOf({ metadata }: Shard): string {
   return `tenantry: Shard ${metadata.namespace}/${metadata.name}`
 }
 
-async function look(access: Access, names: ShardNames | undefined): Promise<Pick<ShardWorld, 'server' | 'database'> | undefined> {
+async function look(
+  access: Access,
+  marks: readonly [own: string, former: string],
+  names: ShardNames | undefined,
+): Promise<Pick<ShardWorld, 'server' | 'database'> | undefined> {
   const database = openDatabase(access)
   try {
     const server = await readServer(database)
@@ -69,13 +74,22 @@ async function look(access: Access, names: ShardNames | undefined): Promise<Pick
   } catch (error) {
     if (sqlState(error) === DATABASE_MISSING) return undefined
     if (sqlState(error) !== NO_PRIVILEGE) throw error
-    throw new OperatorError(
-      'DatabaseConflict',
-      `The database ${access.database} is closed to ${access.username}: run ALTER DATABASE ${access.database} OWNER TO ${access.username}, or name another in spec.endpoint.database.`,
-      { cause: error },
-    )
+    throw new OperatorError('DatabaseConflict', await whoseIsIt(access, marks), { cause: error })
   } finally {
     await database.close()
+  }
+}
+
+/** Of a database that is closed to the login its comment can be read from outside: what is another's is not to be taken over. */
+async function whoseIsIt(access: Access, [own, former]: readonly [own: string, former: string]): Promise<string> {
+  const { database: name, username } = access
+  const server = openDatabase({ ...access, database: 'postgres' })
+  try {
+    const mark = await readMark(server, name)
+    if (mark !== undefined && mark !== own && mark !== former) return anothers(name, mark, own)
+    return `The database ${name} is closed to ${username}: run ALTER DATABASE ${name} OWNER TO "${username}", or name another in spec.endpoint.database.`
+  } finally {
+    await server.close()
   }
 }
 

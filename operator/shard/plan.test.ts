@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { shardNames } from '../postgres/names.ts'
+import { anothers, shardNames } from '../postgres/names.ts'
 import type { ShardWorld } from './observe.ts'
 import { planShard } from './plan.ts'
 
@@ -101,6 +101,11 @@ const cases: [string, ShardWorld, string[] | string][] = [
   ],
   ['refuses roles of somebody else', world({ database: { ...database, foreignRoles: [names.runtime] } }), 'DatabaseConflict'],
 ]
+
+test('OP-19: of a database that is another Shard’s it is said whose it is, and never how to take it over', () => {
+  const plan = planShard(world({ database: { ...database, owned: false, mark: 'theirs' } }), latest)
+  expect(plan).toEqual({ kind: 'refuse', reason: 'DatabaseConflict', message: anothers(names.database, 'theirs', 'mine') })
+})
 
 test.each(cases)('plans: %s', (_, found, expected) => {
   const plan = planShard(found, latest)

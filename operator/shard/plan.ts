@@ -1,5 +1,5 @@
 import type { ShardReason } from '../../crds/shard.ts'
-import { templateMark } from '../postgres/names.ts'
+import { anothers, templateMark } from '../postgres/names.ts'
 import type { ShardWorld } from './observe.ts'
 
 /** One thing to do on a Shard; steps are taken in the order of the plan. */
@@ -72,6 +72,11 @@ const CHECKS: readonly ((world: ShardWorld) => Refusal | undefined)[] = [
     server.createRole && server.createDatabase
       ? undefined
       : refuse('AdminRightsMissing', `Run on the server: ALTER ROLE "${server.login}" CREATEROLE CREATEDB.`),
+  // Before it is asked who owns it: what is another's is not to be taken over.
+  ({ database, mark, formerMark, names }) =>
+    database?.mark !== undefined && database.mark !== mark && database.mark !== formerMark
+      ? refuse('DatabaseConflict', anothers(names.database, database.mark, mark))
+      : undefined,
   ({ server, database, names }) =>
     database !== undefined && !database.owned
       ? refuse(
@@ -79,18 +84,11 @@ const CHECKS: readonly ((world: ShardWorld) => Refusal | undefined)[] = [
           `The database ${names.database} belongs to another login: run ALTER DATABASE ${names.database} OWNER TO "${server.login}", or name another database.`,
         )
       : undefined,
-  ({ database, mark, formerMark, names }) =>
-    database?.mark !== undefined && database.mark !== mark && database.mark !== formerMark
-      ? refuse(
-          'DatabaseConflict',
-          `The database ${names.database} belongs to "${database.mark}" and this is "${mark}": name another in spec.endpoint.database.`,
-        )
-      : undefined,
   ({ database, isolations, names, ...marks }) =>
     database !== undefined && isolations.includes('database') && !isOwnTemplate(database, marks)
       ? refuse(
           'DatabaseConflict',
-          `The database ${names.template} exists and is no template of this Shard: rename it, name another in spec.endpoint.database, or take database out of spec.isolations.`,
+          `The database ${names.template} exists and is no template of this Shard${database.templateMark === undefined ? '' : `, but belongs to "${database.templateMark}"`}: name another in spec.endpoint.database, or take database out of spec.isolations.`,
         )
       : undefined,
   ({ database }) =>

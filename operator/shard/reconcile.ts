@@ -215,6 +215,14 @@ export function isReady(shard: Shard): boolean {
   return isTrue(shard.status?.conditions, 'Ready', shard.metadata.generation ?? 0)
 }
 
+/** What a Tenant that waits for a Shard says of it, with the Shard's own next step where it is known. */
+export function whyNotReady({ metadata: { name, generation }, status }: Shard): string {
+  const ready = status?.conditions?.find(({ type }) => type === 'Ready')
+  const isKnown = ready !== undefined && ready.status === 'False' && ready.observedGeneration === generation
+  const why = isKnown ? `(${ready.reason}): ${ready.message}` : 'yet: see its conditions.'
+  return `The Shard ${name} is not Ready ${why} This Tenant goes on by itself.`
+}
+
 function isShardReason(reason: string): reason is ShardReason {
   return reason in SHARD_REASONS
 }

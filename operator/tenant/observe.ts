@@ -6,7 +6,7 @@ import type { Connections } from '../postgres/connections.ts'
 import { shardNames, tenantName } from '../postgres/names.ts'
 import { loginIn } from '../routing/credentials.ts'
 import type { Shard } from '../shard/observe.ts'
-import { isReady } from '../shard/reconcile.ts'
+import { isReady, whyNotReady } from '../shard/reconcile.ts'
 import { dataUid, shardOf, type Tenant } from './home.ts'
 import { type ApiKey, readKey } from './keys.ts'
 import type { Occupancy } from './occupancy.ts'
@@ -68,6 +68,7 @@ function candidatesOf({ shards, occupancy }: TenantSources): Candidate[] {
     name: shard.metadata.name,
     labels: shard.metadata.labels ?? {},
     ready: isReady(shard) && shard.metadata.deletionTimestamp === undefined,
+    why: whyNotReady(shard),
     schedulable: shard.spec.schedulable,
     isolations: shard.spec.isolations,
     capacity: shard.spec.capacity.tenants,
@@ -93,9 +94,7 @@ export async function lookAtDatabase({ shards, connections, logins }: TenantSour
     }
   const connection = connections.database(home)
   if (connection === undefined)
-    return isReady(shard)
-      ? { kind: 'unknown' }
-      : { kind: 'blocked', reason: 'ShardNotReady', message: `The Shard ${home} is not Ready: see its conditions.` }
+    return isReady(shard) ? { kind: 'unknown' } : { kind: 'blocked', reason: 'ShardNotReady', message: whyNotReady(shard) }
   const { database } = shard.spec.endpoint
   try {
     const uid = dataUid(tenant)

@@ -6,6 +6,7 @@ const candidate = (name: string, changes: Partial<Candidate> = {}): Candidate =>
   name,
   labels: {},
   ready: true,
+  why: `${name} is ill.`,
   schedulable: true,
   isolations: ['row', 'schema', 'database'],
   capacity: 10,
@@ -57,6 +58,10 @@ test('says why there is no place', () => {
   expect(message).toBe(
     'Of 2 Shards 0 are not Ready, 1 are not schedulable, 0 do not accept isolation schema, 1 are full: add a Shard or raise spec.capacity.tenants of one.',
   )
+  expect(choosePlacement(spec(), [candidate('a', { ready: false })]).message).toBe(
+    'Of 1 Shards 1 are not Ready, 0 are not schedulable, 0 do not accept isolation schema, 0 are full: add a Shard or raise spec.capacity.tenants of one. a is ill.',
+  )
+  expect(choosePlacement(named, [candidate('a', { ready: false })]).message).toBe('a is ill.')
 })
 
 test.each([

@@ -5,6 +5,8 @@ export type Candidate = {
   name: string
   labels: Readonly<Record<string, string>>
   ready: boolean
+  /** What is said when it is not. */
+  why: string
   schedulable: boolean
   isolations: readonly Isolation[]
   capacity: number
@@ -34,8 +36,11 @@ function checkNamed(name: string, isolation: Isolation, candidates: readonly Can
   return found ?? { kind: 'placed', shard: name, reason: 'NamedShard', message: `Placed on Shard ${name}, which spec.shardRef names.` }
 }
 
-function obstacle({ name, ready, schedulable, isolations, capacity, tenants }: Candidate, isolation: Isolation): Placement | undefined {
-  if (!ready) return unplaced('ShardNotReady', `The Shard ${name} is not Ready: see its conditions; this Tenant goes on by itself.`)
+function obstacle(
+  { name, ready, why, schedulable, isolations, capacity, tenants }: Candidate,
+  isolation: Isolation,
+): Placement | undefined {
+  if (!ready) return unplaced('ShardNotReady', why)
   if (!schedulable)
     return unplaced('ShardCordoned', `The Shard ${name} takes no new Tenants: set its spec.schedulable to true or name another.`)
   if (!isolations.includes(isolation))
@@ -53,7 +58,9 @@ function noneMessage(candidates: readonly Candidate[], matching: readonly Candid
   if (matching.length === 0)
     return `None of the ${candidates.length} Shards has the labels of spec.placement.shardSelector: label one or change the selector.`
   const count = (reason: TenantReason) => matching.filter((candidate) => obstacle(candidate, isolation)?.reason === reason).length
-  return `Of ${matching.length} Shards ${count('ShardNotReady')} are not Ready, ${count('ShardCordoned')} are not schedulable, ${count('IsolationNotOffered')} do not accept isolation ${isolation}, ${count('ShardFull')} are full: add a Shard or raise spec.capacity.tenants of one.`
+  const ill = matching.find(({ ready }) => !ready)
+  const next = 'add a Shard or raise spec.capacity.tenants of one.'
+  return `Of ${matching.length} Shards ${count('ShardNotReady')} are not Ready, ${count('ShardCordoned')} are not schedulable, ${count('IsolationNotOffered')} do not accept isolation ${isolation}, ${count('ShardFull')} are full: ${next}${ill === undefined ? '' : ` ${ill.why}`}`
 }
 
 /** True when the labels satisfy every part of the selector, as in Kubernetes; no selector is satisfied by all. */

@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto'
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
 import { dumpCatalog } from '../builders/catalog-dump.ts'
 import { createNamespace, kubectl } from '../builders/cluster.ts'
 import { ISOLATIONS } from '../builders/database.ts'
+import { dumpCatalog as dumpAll } from '../builders/dump.ts'
 import { printFigure } from '../builders/figure.ts'
 import { installCrds, type RunningOperator, startOperator } from '../builders/operator.ts'
-import { applyAll, applyShardSecrets, shardManifest, shardSpec } from '../builders/shard.ts'
+import { connectAsSuperuser } from '../builders/provision.ts'
+import { applyAll, applyShardSecrets, secret, shardManifest, shardSpec } from '../builders/shard.ts'
 import { tenantManifest } from '../builders/tenant.ts'
 
 /** An installation: a namespace with an operator, a process of its own. */
@@ -98,4 +100,47 @@ test(TITLE, { timeout: 180_000 }, async () => {
   printFigure(
     `OP-19: two operators on one server, ${before.flat().length} catalog lines of the one unchanged by the whole life of the other`,
   )
+})
+
+test('OP-19: an operator with a login of its own is told whose the database is, never to take it over, and touches nothing on the way', {
+  timeout: 120_000,
+}, async () => {
+  const [first, second] = platforms
+  if (first === undefined || second === undefined) throw new Error('there are two')
+  const place = `${disputed}_c`
+  const root = await connectAsSuperuser(inject('postgres'), 'postgres')
+  const login = `${disputed}_other`
+  await root.query(`CREATE ROLE ${login} LOGIN CREATEROLE CREATEDB PASSWORD 'other'`)
+  for (const { namespace } of platforms) await kubectl(['delete', 'tenants,shards', '--all', '-n', namespace, '--timeout=90s'])
+  await applyShard(first, place)
+  await ready(first, 'shard/shard-a')
+  await fill(first, {})
+  const uids = await uidsOf(first)
+  const inside = await connectAsSuperuser(inject('postgres'), place)
+  // The ready schema that a tenant has taken is made anew when there is time for it.
+  await vi.waitFor(async () => expect((await inside.query('SELECT FROM tenantry.spares')).rows).toHaveLength(1), PATIENCE)
+  const whole = async () => [await dumpAll(inside), ...(await catalogOf(place, uids))]
+  const before = await whole()
+
+  const { data } = await get(first, 'configmap', 'tenantry-installation')
+  await applyAll(second.namespace, [secret('postgres-admin', { username: login, password: 'other' })])
+  await applyShard(second, place)
+  await applyAll(second.namespace, [tenantManifest('waits', {}), tenantManifest('named', { shardRef: { name: 'shard-a' } })])
+  const whose = `belongs to "tenantry: Shard ${first.namespace}/shard-a of installation ${data.id}"`
+  await vi.waitFor(async () => {
+    const said = await condition(second, 'shard/shard-a')
+    expect(said).toMatchObject({ status: 'False', reason: 'DatabaseConflict', message: expect.stringContaining(whose) })
+    expect(said.message).toContain('name another in spec.endpoint.database')
+    expect(said.message).not.toContain('OWNER')
+    for (const name of ['waits', 'named']) expect((await condition(second, `tenant/${name}`))?.message).toContain(said.message)
+  }, PATIENCE)
+  await kubectl(['delete', 'tenants,shards', '--all', '-n', second.namespace, '--timeout=90s'])
+  expect(await whole()).toEqual(before)
+  await ready(first, 'tenant', '--all')
+  const owned = await root.query('SELECT FROM pg_database WHERE pg_get_userbyid(datdba) = $1', [login])
+  expect(owned.rows).toEqual([])
+  await inside.end()
+  await root.query(`DROP ROLE ${login}`)
+  await root.end()
+  printFigure(`OP-19: ${before.flat().length} catalog lines unchanged by an operator with another login`)
 })
