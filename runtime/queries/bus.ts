@@ -21,7 +21,8 @@ export function createQueryBus(queries: readonly AnyQuery[], read: Read, audit: 
   return {
     ask: async (tenant, name, input, signal) => {
       const query = find(name)
-      await admit(tenant, query)
+      const admitted = admit(tenant, query)
+      if (admitted !== undefined) await admitted
       return read(tenant, query, input, signal)
     },
   }

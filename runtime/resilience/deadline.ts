@@ -53,10 +53,13 @@ export type WithDeadline = <T>(work: () => Promise<T>, outer?: AbortSignal) => P
 
 /**
  * Lets work take so many milliseconds. The work itself goes on after that, or after `outer` aborted; the caller is answered then,
- * with `DeadlineExceeded` or with the reason of `outer`.
+ * with `DeadlineExceeded`, of which `onLate` is told, or with the reason of `outer`.
  */
-export function createDeadline(milliseconds: number): WithDeadline {
-  const deadlines = new Deadlines<(error: unknown) => void>(milliseconds, (fail) => fail(new DeadlineExceeded(milliseconds)))
+export function createDeadline(milliseconds: number, onLate: () => void = () => undefined): WithDeadline {
+  const deadlines = new Deadlines<(error: unknown) => void>(milliseconds, (fail) => {
+    fail(new DeadlineExceeded(milliseconds))
+    onLate()
+  })
   return (work, outer) =>
     new Promise((resolve, reject) => {
       outer?.throwIfAborted()

@@ -41,8 +41,10 @@ class Bundle extends Query {
 
   override submit = (connection: Connection): void => {
     // What other requests of this turn of the event loop send over the same connection goes out in the same write.
-    connection.stream.cork()
-    setImmediate(() => connection.stream.uncork())
+    if (connection.stream.writableCorked === 0) {
+      connection.stream.cork()
+      setImmediate(() => connection.stream.uncork())
+    }
     this.#closed = this.#prepared.takeClosing()
     for (const name of this.#closed) connection.close({ type: 'S', name }, true)
     for (const step of this.#steps) this.#send(connection, step)
@@ -99,25 +101,30 @@ class Bundle extends Query {
  * Sends the steps as one bundle and gives the rows of each. Throws pg's DatabaseError when Postgres refused, after
  * which nothing of the bundle has happened; `ConnectionLost` when the answer never came.
  */
-export async function sendBundle(client: Client, prepared: PreparedStatements, steps: readonly Step[]): Promise<Row[][]> {
-  try {
-    return await submit(client, prepared, steps)
-  } catch (error) {
-    if (!isForgotten(error)) throw error
-    for (const step of steps) prepared.forget(step.key)
-    return submit(client, prepared, steps)
-  }
+export function sendBundle(client: Client, prepared: PreparedStatements, steps: readonly Step[]): Promise<Row[][]> {
+  return new Promise((resolve, reject) => {
+    const again = (error: Error): void => {
+      if (!isForgotten(error)) {
+        reject(error)
+        return
+      }
+      for (const step of steps) prepared.forget(step.key)
+      submit(client, prepared, steps, resolve, reject)
+    }
+    submit(client, prepared, steps, resolve, again)
+  })
 }
 
-function submit(client: Client, prepared: PreparedStatements, steps: readonly Step[]): Promise<Row[][]> {
-  return new Promise((resolve, reject) => {
-    const bundle = new Bundle(client, steps, prepared, (error, answers) => {
-      if (error === undefined) return resolve(answers.map(rowsOf))
-      bundle.undo()
-      reject(error instanceof DatabaseError ? error : new ConnectionLost(error))
-    })
-    client.query(bundle)
+type Resolve = (rows: Row[][]) => void
+type Reject = (error: Error) => void
+
+function submit(client: Client, prepared: PreparedStatements, steps: readonly Step[], resolve: Resolve, reject: Reject): void {
+  const bundle = new Bundle(client, steps, prepared, (error, answers) => {
+    if (error === undefined) return resolve(answers.map(rowsOf))
+    bundle.undo()
+    reject(error instanceof DatabaseError ? error : new ConnectionLost(error))
   })
+  client.query(bundle)
 }
 
 // Two ways in which a prepared statement goes stale: it was to be parsed by a bundle that failed before, or a migration changed its result.
@@ -129,10 +136,10 @@ function isForgotten(error: unknown): boolean {
 function rowsOf({ statement: { columns = [] }, rows }: Answer): Row[] {
   return rows.map((values) => {
     const row: Row = {}
-    for (const [index, { name, read }] of columns.entries()) {
+    columns.forEach(({ name, read }, index) => {
       const text = values[index] ?? null
       row[name] = text === null ? null : read(text)
-    }
+    })
     return row
   })
 }

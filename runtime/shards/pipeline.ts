@@ -1,5 +1,6 @@
 import type { Client } from 'pg'
 import { TenantryError } from '../errors.ts'
+import { createDeadline, type WithDeadline } from '../resilience/deadline.ts'
 import { type Step, sendBundle } from './bundle.ts'
 import { PlacedClient } from './client.ts'
 import { clientConfig, type Login, type SessionSettings } from './endpoint.ts'
@@ -18,6 +19,7 @@ export class PipelinedConnection {
   readonly #login: Login
   readonly #settings: SessionSettings
   readonly #take: TakePlace
+  readonly #withDeadline: WithDeadline
   #open: Open | undefined
   #opening: Promise<Open> | undefined
   #waiting = 0
@@ -28,14 +30,19 @@ export class PipelinedConnection {
     this.#login = login
     this.#settings = settings
     this.#take = take
+    this.#withDeadline = createDeadline(settings.deadline, () => this.#dropIfSilent())
   }
 
   get isOpen(): boolean {
     return this.#open !== undefined
   }
 
-  /** Sends the steps as one bundle. Throws `Unreachable`, `ConnectionLost`, what Postgres said, or `overloaded` when there is no place. */
-  async send(steps: readonly Step[]): Promise<Row[][]> {
+  /** Sends the steps as one bundle. Throws `Unreachable`, `ConnectionLost`, `DeadlineExceeded`, what Postgres said, or `overloaded` when there is no place. */
+  send(steps: readonly Step[], signal?: AbortSignal): Promise<Row[][]> {
+    return this.#withDeadline(() => this.#send(steps), signal)
+  }
+
+  async #send(steps: readonly Step[]): Promise<Row[][]> {
     const { client, prepared } = this.#open ?? (await this.#connect())
     if (this.#waiting === 0) this.#lastAnswer = Date.now()
     this.#waiting += 1
@@ -47,16 +54,16 @@ export class PipelinedConnection {
     }
   }
 
-  /** Gives the connection up when it has answered nobody for so long: the server is gone without a word, or stuck. */
-  dropIfSilent(milliseconds: number): void {
-    if (this.#waiting > 0 && Date.now() - this.#lastAnswer >= milliseconds) this.#open?.client.connection.stream.destroy()
-  }
-
   /** Ends the connection when the last answer is in. */
   async close(): Promise<void> {
     this.#isClosed = true
     const open = this.#open ?? (await this.#opening?.catch(() => undefined))
     await open?.client.end()
+  }
+
+  // It has answered nobody for so long: the server is gone without a word, or stuck.
+  #dropIfSilent(): void {
+    if (this.#waiting > 0 && Date.now() - this.#lastAnswer >= this.#settings.deadline) this.#open?.client.connection.stream.destroy()
   }
 
   #connect(): Promise<Open> {

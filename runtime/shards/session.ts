@@ -59,21 +59,23 @@ const KEEP_UP_EVERY = 1_000
 /** Opens the door. Connections are made when they are first needed. */
 export function createSession(options: SessionOptions): Session {
   const shards = new Shards(options)
-  const bundle = async (tenant: Tenant, statements: readonly Statement[], signal?: AbortSignal): Promise<Row[][]> => {
-    const first = statements.length === 1 ? enterToRead(tenant, options.settings) : enter(tenant, options.settings)
-    const steps = [first, ...statements.map((statement) => stepOf(tenant, statement))]
-    const [, ...rows] = await told(() => shards.of(tenant.route).bundle(pinOf(tenant.uid), steps, signal))
-    return rows
-  }
+  const send = (tenant: Tenant, steps: readonly Step[], signal: AbortSignal | undefined): Promise<Row[][]> =>
+    told(() => shards.of(tenant.route).bundle(pinOf(tenant.uid), steps, signal))
   const poll = async (shard: string, statement: Statement): Promise<Row[]> => {
     const step: Step = { key: statement.name, text: () => statement.text(''), values: statement.values }
     const [rows = []] = await told(() => shards.find(shard).bundle(0, [step]))
     return rows
   }
   return {
-    bundle,
     poll,
-    read: async (tenant, statement, signal) => (await bundle(tenant, [statement], signal))[0] ?? [],
+    bundle: async (tenant, statements, signal) => {
+      const steps = statements.map((statement) => stepOf(tenant, statement))
+      return (await send(tenant, [enter(tenant, options.settings), ...steps], signal)).slice(1)
+    },
+    read: async (tenant, statement, signal) => {
+      const rows = await send(tenant, [enterToRead(tenant, options.settings), stepOf(tenant, statement)], signal)
+      return rows[1] ?? []
+    },
     transaction: (tenant, work) =>
       told(() =>
         shards.of(tenant.route).transaction([BEGIN, enter(tenant, options.settings)], (send, atEnd) =>

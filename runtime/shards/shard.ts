@@ -1,6 +1,5 @@
 import { channel } from 'node:diagnostics_channel'
 import { type Breaker, createBreaker } from '../resilience/breaker.ts'
-import { createDeadline, type WithDeadline } from '../resilience/deadline.ts'
 import type { Step } from './bundle.ts'
 import { CheckoutPool, type Interactive } from './checkout.ts'
 import type { Login, SessionSettings } from './endpoint.ts'
@@ -22,18 +21,14 @@ export class Shard {
   /** What the connections were made with. */
   login: Login
   readonly #name: string
-  readonly #settings: SessionSettings
   readonly #breaker: Breaker
-  readonly #withDeadline: WithDeadline
   readonly #pipelined: readonly PipelinedConnection[]
   readonly #checkout: CheckoutPool
 
   constructor(name: string, login: Login, settings: SessionSettings, breaker: Breaker, take: TakePlace) {
     this.#name = name
     this.login = login
-    this.#settings = settings
     this.#breaker = breaker
-    this.#withDeadline = createDeadline(settings.deadline)
     this.#pipelined = Array.from({ length: settings.pipelined }, () => new PipelinedConnection(login, settings, take))
     this.#checkout = new CheckoutPool(login, settings, take)
   }
@@ -42,14 +37,7 @@ export class Shard {
   bundle(pin: number, steps: readonly Step[], signal?: AbortSignal): Promise<Row[][]> {
     const connection = this.#pipelined[pin % this.#pipelined.length]
     if (connection === undefined) throw new RangeError('a shard needs at least one pipelined connection')
-    return this.#breaker.run(async () => {
-      try {
-        return await this.#withDeadline(() => connection.send(steps), signal)
-      } catch (error) {
-        if (isAway(error)) connection.dropIfSilent(this.#settings.deadline)
-        throw error
-      }
-    })
+    return this.#breaker.run(() => connection.send(steps, signal))
   }
 
   transaction<T>(begin: readonly Step[], work: Interactive<T>): Promise<T> {

@@ -16,7 +16,7 @@ export type Operation = {
   begin: (subject: Subject) => Promise<unknown>
 }
 
-const PATIENCE = { timeout: 40_000, interval: 20 }
+const PATIENCE = { timeout: 40_000, interval: 60 }
 const CHANGED = { plan: 'premium', displayName: 'Other', suspended: true, apiKeys: [{ name: 'main' }, { name: 'new' }] }
 
 /** Everything that can be asked of a Tenant's life. */

@@ -95,7 +95,7 @@ const shardLife: Live = async (lost) => {
   const name = `life-${randomBytes(5).toString('hex')}`
   const own = { ...ground, database: `test_${randomBytes(4).toString('hex')}` }
   using hearing = hear(proxy, name, lost)
-  const spec = shardSpec(own.database, { warmSchemas: 0, capacity: { tenants: 5, connections: 40 } })
+  const spec = shardSpec(own.database, { warmSchemas: 0, tls: { mode: 'disable' }, capacity: { tenants: 5, connections: 40 } })
   const createShard = () => client.create(SHARDS, own.namespace, { metadata: { name }, spec: spec as ShardSpec })
   const createTenant = () => createSubject(own, 'schema', { deletionPolicy: 'Delete' }, name, name)
   const first = await createTenant()
