@@ -36,17 +36,30 @@ export async function launchOnCluster(): Promise<Pick<LocalPlatform, 'folder' | 
     TENANTRY_METRICS_URL: await forward('runtime-metrics', 'tenantry-runtime', 9090, new Set()),
     TENANTRY_OPERATOR_URL: await forward('operator', 'tenantry-operator', 9090, new Set()),
   }
+  const before = new Set(await owned())
   const end = async () => {
     for (const { close } of forwards) close()
+    // The next run, and whoever tries things out there, begins with what was there before this one.
+    for (const made of (await owned()).filter((name) => !before.has(name))) await kubectl(['delete', made, '--timeout=60s'])
     await rm(folder, { recursive: true, force: true })
   }
   return { folder, env: async () => env, end }
 }
 
 async function readyPods(program: string): Promise<string[]> {
-  const list = ['get', 'pods', `--selector=app.kubernetes.io/name=${program}`, '--output=json']
-  const { stdout } = await run('kubectl', ['--kubeconfig', KUBECONFIG, ...list], { maxBuffer: 1 << 26 })
-  const { items }: { items: Pod[] } = JSON.parse(stdout)
+  const { items }: { items: Pod[] } = JSON.parse(
+    await kubectl(['get', 'pods', `--selector=app.kubernetes.io/name=${program}`, '--output=json']),
+  )
   const isReady = ({ status }: Pod) => status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true
   return items.filter((pod) => isReady(pod) && pod.metadata.deletionTimestamp === undefined).map(({ metadata }) => metadata.name)
+}
+
+/** The Tenants and Shards, in the order in which they can be deleted. */
+async function owned(): Promise<string[]> {
+  const names = await Promise.all(['tenants', 'shards'].map((kind) => kubectl(['get', kind, '--output=name'])))
+  return names.flatMap((list) => list.split('\n')).filter((name) => name !== '')
+}
+
+async function kubectl(args: readonly string[]): Promise<string> {
+  return (await run('kubectl', ['--kubeconfig', KUBECONFIG, ...args], { maxBuffer: 1 << 26 })).stdout
 }
