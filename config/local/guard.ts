@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { rm } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { type ProcessId, send } from './process-id.ts'
+import { identify, type ProcessId, send } from './process-id.ts'
 
 /**
  * A guard is a small process that outlives the one that started it, by whatever death: when the pipe between them closes, it
@@ -15,6 +15,12 @@ let guard: ChildProcess | undefined
 /** That process ends when this one does. */
 export function endWithMe(id: ProcessId): void {
   tell({ process: id })
+}
+
+/** That child ends when this process does, where it has no record of its own. */
+export async function endChildWithMe({ pid }: ChildProcess): Promise<void> {
+  const id = pid === undefined ? undefined : await identify(pid)
+  if (id !== undefined) endWithMe(id)
 }
 
 /** That folder is removed when this process has ended, after the processes in it. */
@@ -57,7 +63,8 @@ async function watchOver(): Promise<void> {
       folders.clear()
     }
   }
-  for (const id of [...processes.values()].reverse()) await send(id, 'SIGKILL', 'group')
+  // One that leads no group is killed by itself.
+  for (const id of [...processes.values()].reverse()) for (const to of ['group', 'process'] as const) await send(id, 'SIGKILL', to)
   // A server that was just killed may still be writing: removal is tried until the folder stays away.
   for (const folder of folders) await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 }

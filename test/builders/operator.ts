@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { inject } from 'vitest'
+import { endChildWithMe } from '../../config/local/guard.ts'
 import { kubectl } from './cluster.ts'
 
 /** An operator that runs as a process of its own. */
@@ -38,6 +39,7 @@ export async function startOperator(namespace: string, environment: Record<strin
     },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
+  void endChildWithMe(child)
   const lines: string[] = []
   const { promise: port, resolve, reject } = Promise.withResolvers<number>()
   createInterface(child.stdout).on('line', (line) => {

@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { glob, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { endWithMe, removeWithMe } from '../../config/local/guard.ts'
 
 const run = promisify(execFile)
 
@@ -20,9 +21,13 @@ export type LocalPlatform = {
 /** Starts one; nothing is left of one that does not start. */
 export async function launchPlatform(): Promise<LocalPlatform> {
   const folder = await mkdtemp(join(tmpdir(), 'tenantry-e2e-'))
+  removeWithMe(folder)
   const local = async (...args: string[]) => {
     const environment = { ...process.env, TENANTRY_FOLDER: folder }
-    return (await run(process.execPath, ['config/local/main.ts', ...args], { env: environment, maxBuffer: 1 << 26 })).stdout
+    const { stdout } = await run(process.execPath, ['config/local/main.ts', ...args], { env: environment, maxBuffer: 1 << 26 })
+    // What `up` has started outlives it, but not a test run that is broken off.
+    for await (const record of glob('**/*.pid', { cwd: folder })) endWithMe(JSON.parse(await readFile(join(folder, record), 'utf8')))
+    return stdout
   }
   const end = async () => {
     await local('clean')

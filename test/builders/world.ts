@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { expect, inject, vi } from 'vitest'
+import { endChildWithMe } from '../../config/local/guard.ts'
 import { bucketDocument, formatRouting, type Route, SHARDS_DOCUMENT } from '../../config/routing.ts'
 import type { TenantContext } from '../../runtime/tenancy/context.ts'
 import { kubectl } from './cluster.ts'
@@ -136,6 +137,7 @@ async function spawnRuntime(environment: Record<string, string>): Promise<Runnin
       ...environment,
     },
   })
+  void endChildWithMe(child)
   const stopped = once(child, 'exit').then(([code]) => (typeof code === 'number' ? code : null))
   const { lines, ports } = await portsOf(child, stopped)
   const url = `http://127.0.0.1:${ports.listening}`

@@ -15,9 +15,9 @@ const PAIRS = 500
 const WARM_UP = 50
 /**
  * How far from a half the share of pairs may be in which the one id took longer than the other. A coin says which goes first, so that by
- * chance it strays by 0.022 (a standard deviation), whatever the machine does beside: seven times that is no chance.
+ * chance it strays by 0.022 (a standard deviation), whatever the machine does beside: six times that is no chance.
  */
-const BOUND = 0.15
+const BOUND = 0.13
 
 describe.for(ISOLATIONS)('isolation %s', (isolation) => {
   let database: TestDatabase
@@ -82,11 +82,12 @@ describe.for(ISOLATIONS)('isolation %s', (isolation) => {
     },
   )
 
-  test('PG-05: one look more at an id that a neighbour has would be told', { timeout: 60_000 }, async () => {
+  test('PG-05: what takes two looks more at an id that a neighbour has would be told', { timeout: 60_000 }, async () => {
     const look: Way = (id) => ask(session, mine, 'GetTask', { id })
     const { share, ms } = await compare(async (id) => {
       await look(id)
-      if (taken.includes(id)) await look(id)
+      // Where single looks take wildly different times, three still take longer than one in three pairs of four.
+      if (taken.includes(id)) for (let more = 0; more < 2; more++) await look(id)
     }, taken)
     printFigure(
       `PG-05: isolation ${isolation}, a planted leak: ${(share * 100).toFixed(1)} % of ${PAIRS} pairs, medians ${ms.join(' and ')} ms`,
