@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process'
-import { glob, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { endWithMe, removeWithMe } from '../../config/local/guard.ts'
+import { layoutOf, ROWS } from '../../config/local/layout.ts'
+import { findRecorded } from '../../config/local/processes.ts'
 
 const run = promisify(execFile)
 
@@ -22,11 +24,13 @@ export type LocalPlatform = {
 export async function launchPlatform(): Promise<LocalPlatform> {
   const folder = await mkdtemp(join(tmpdir(), 'tenantry-e2e-'))
   removeWithMe(folder)
+  const layout = layoutOf(folder)
   const local = async (...args: string[]) => {
     const environment = { ...process.env, TENANTRY_FOLDER: folder }
     const { stdout } = await run(process.execPath, ['config/local/main.ts', ...args], { env: environment, maxBuffer: 1 << 26 })
     // What `up` has started outlives it, but not a test run that is broken off.
-    for await (const record of glob('**/*.pid', { cwd: folder })) endWithMe(JSON.parse(await readFile(join(folder, record), 'utf8')))
+    for (const record of await Promise.all(ROWS.flat().map((part) => findRecorded(layout.folderOf(part), part))))
+      if (record) endWithMe(record)
     return stdout
   }
   const end = async () => {

@@ -14,15 +14,18 @@ type Link = { pod: string; port: number; child: ChildProcess }
 
 const RETRY_MS = 200
 
-/** Opens one. `file` always holds the name of the pod, for those who want to do something to it. */
-export async function openForward(kubeconfig: string, candidates: Candidates, taken: Set<string>, file: string): Promise<Forward> {
+/** Where a forward leads: to a port, of one of these pods, that answers HTTP. `file` always holds the name of the pod, for those who want to do something to it. */
+export type Target = { kubeconfig: string; candidates: Candidates; taken: Set<string>; port: number; file: string }
+
+/** Opens one. */
+export async function openForward(target: Target): Promise<Forward> {
   let link: Promise<Link> | undefined
   let closed = false
   const relink = (): Promise<Link> => {
-    link ??= findLink(kubeconfig, candidates, taken, () => closed).then(async (found) => {
-      await writeFile(file, found.pod)
+    link ??= findLink(target, () => closed).then(async (found) => {
+      await writeFile(target.file, found.pod)
       found.child.once('exit', () => {
-        taken.delete(found.pod)
+        target.taken.delete(found.pod)
         link = undefined
         if (!closed) void relink()
       })
@@ -46,7 +49,7 @@ export async function openForward(kubeconfig: string, candidates: Candidates, ta
 function serve(linkNow: () => Promise<Link>): Server {
   return createServer((incoming) => {
     incoming.on('error', () => undefined)
-    void linkNow().then(({ port }) => {
+    void living(linkNow).then(({ port }) => {
       const outgoing = connect(port, '127.0.0.1')
       outgoing.on('error', () => incoming.destroy())
       outgoing.on('close', () => incoming.destroy())
@@ -56,13 +59,24 @@ function serve(linkNow: () => Promise<Link>): Server {
   })
 }
 
-async function findLink(kubeconfig: string, candidates: Candidates, taken: Set<string>, closed: () => boolean): Promise<Link> {
+// kubectl notices that its pod is gone when somebody connects, whom it then hangs up on: let that not be a caller.
+async function living(linkNow: () => Promise<Link>): Promise<Link> {
+  for (;;) {
+    const link = await linkNow()
+    const answered = await fetch(`http://127.0.0.1:${link.port}/health`, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined)
+    await answered?.arrayBuffer()
+    if (answered !== undefined) return link
+    if (link.child.exitCode === null && link.child.signalCode === null && link.child.kill()) await once(link.child, 'exit')
+  }
+}
+
+async function findLink({ kubeconfig, candidates, taken, port }: Target, closed: () => boolean): Promise<Link> {
   for (;;) {
     const pod = (await candidates().catch(() => [])).find((name) => !taken.has(name))
     if (closed()) throw new Error('closed')
     if (pod !== undefined) {
       taken.add(pod)
-      const link = await startLink(kubeconfig, pod)
+      const link = await startLink(kubeconfig, pod, port)
       if (link !== undefined) return link
       taken.delete(pod)
     }
@@ -71,8 +85,8 @@ async function findLink(kubeconfig: string, candidates: Candidates, taken: Set<s
 }
 
 /** `kubectl port-forward` on a free port; it ends with its pod. Undefined when it does not come about. */
-async function startLink(kubeconfig: string, pod: string): Promise<Link | undefined> {
-  const child = spawn('kubectl', ['--kubeconfig', kubeconfig, 'port-forward', `pod/${pod}`, ':8080'], {
+async function startLink(kubeconfig: string, pod: string, remote: number): Promise<Link | undefined> {
+  const child = spawn('kubectl', ['--kubeconfig', kubeconfig, 'port-forward', `pod/${pod}`, `:${remote}`], {
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   const port = await new Promise<number | undefined>((resolve) => {
