@@ -66,8 +66,8 @@ function resources(): object {
 
 const [key, cert] = ['tls.key', 'tls.crt'].map((file) => readFileSync(`/tls/${file}`))
 createServer({ key, cert }, ({ url = '' }, response) => {
-  const path = url.split('?')[0]
-  const answer = path === `/apis/${GROUP}` ? resources() : path?.endsWith(`/pods/*/${metric}`) ? values() : undefined
+  const path = decodeURIComponent(url.split('?')[0] ?? '')
+  const answer = path === `/apis/${GROUP}` ? resources() : path.endsWith(`/pods/*/${metric}`) ? values() : undefined
   response.writeHead(answer === undefined ? 404 : 200, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
 }).listen(8443)
 

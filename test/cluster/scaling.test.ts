@@ -12,7 +12,7 @@ const COUNT = `SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'clien
 const AUTOSCALER = 'hpa/tenantry-runtime'
 const WAYS = [
   ['processor time', { type: 'Resource', resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: 70 } } }],
-  ['requests in flight', { type: 'Pods', pods: { metric: { name: IN_FLIGHT }, target: { type: 'AverageValue', averageValue: '4' } } }],
+  ['requests in flight', { type: 'Pods', pods: { metric: { name: IN_FLIGHT }, target: { type: 'AverageValue', averageValue: '1' } } }],
 ] as const
 
 let key: string
