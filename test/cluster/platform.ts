@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import type { LocalPlatform } from '../builders/platform.ts'
-import { type Forward, openForward } from './forward.ts'
+import { type Candidates, type Forward, openForward } from './forward.ts'
 
 const run = promisify(execFile)
 const KUBECONFIG = resolve('build', 'cluster', 'kubeconfig')
@@ -31,10 +31,10 @@ export async function launchOnCluster(): Promise<Pick<LocalPlatform, 'folder' | 
   const env = {
     KUBECONFIG,
     PATH: process.env.PATH ?? '',
-    TENANTRY_URL: await forward('runtime-a', 'tenantry-runtime', 8080),
-    TENANTRY_URL_B: await forward('runtime-b', 'tenantry-runtime', 8080),
-    TENANTRY_METRICS_URL: await forward('runtime-metrics', 'tenantry-runtime', 9090, new Set()),
-    TENANTRY_OPERATOR_URL: await forward('operator', 'tenantry-operator', 9090, new Set()),
+    TENANTRY_URL: await forward('runtime-a', readyReplicas, 8080),
+    TENANTRY_URL_B: await forward('runtime-b', readyReplicas, 8080),
+    TENANTRY_METRICS_URL: await forward('runtime-metrics', readyReplicas, 9090, new Set()),
+    TENANTRY_OPERATOR_URL: await forward('operator', leader, 9090, new Set()),
   }
   const before = new Set(await owned())
   const end = async () => {
@@ -46,12 +46,18 @@ export async function launchOnCluster(): Promise<Pick<LocalPlatform, 'folder' | 
   return { folder, env: async () => env, end }
 }
 
-async function readyPods(program: string): Promise<string[]> {
+async function readyReplicas(): Promise<string[]> {
   const { items }: { items: Pod[] } = JSON.parse(
-    await kubectl(['get', 'pods', `--selector=app.kubernetes.io/name=${program}`, '--output=json']),
+    await kubectl(['get', 'pods', '--selector=app.kubernetes.io/name=tenantry-runtime', '--output=json']),
   )
   const isReady = ({ status }: Pod) => status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true
   return items.filter((pod) => isReady(pod) && pod.metadata.deletionTimestamp === undefined).map(({ metadata }) => metadata.name)
+}
+
+/** The operator that leads: the others have nothing to tell. It holds the Lease under the name of its pod. */
+async function leader(): Promise<string[]> {
+  const holder = await kubectl(['get', 'lease', 'tenantry-operator', '--output=jsonpath={.spec.holderIdentity}'])
+  return [holder.slice(0, holder.lastIndexOf('_'))]
 }
 
 /** The Tenants and Shards, in the order in which they can be deleted. */
