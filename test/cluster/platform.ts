@@ -17,10 +17,10 @@ export async function launchOnCluster(): Promise<Pick<LocalPlatform, 'folder' | 
   const folder = await mkdtemp(join(tmpdir(), 'tenantry-cluster-'))
   const taken = new Set<string>()
   const forwards: Forward[] = []
-  const forward = async (name: string, program: string, port: number, apart = taken) => {
+  const forward = async (name: string, candidates: Candidates, port: number, apart = taken) => {
     const opened = await openForward({
       kubeconfig: KUBECONFIG,
-      candidates: () => readyPods(program),
+      candidates,
       taken: apart,
       port,
       file: join(folder, name),
