@@ -25,9 +25,12 @@ export function createTemplate({ template }: ShardNames): string {
   return `CREATE DATABASE ${name(template)} ENCODING 'UTF8' TEMPLATE template0 ALLOW_CONNECTIONS false`
 }
 
+/** How the mark of a template ends that is not complete. */
+export const UNFINISHED = ' unfinished'
+
 /** Opens a template to be filled, with a mark that says whose it is and not that it is complete. */
 export function beginTemplate(names: ShardNames, mark: string): string {
-  return `${markTemplate(names, `${mark} unfinished`)}
+  return `${markTemplate(names, `${mark}${UNFINISHED}`)}
 ALTER DATABASE ${name(names.template)} ALLOW_CONNECTIONS true;`
 }
 

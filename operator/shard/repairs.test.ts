@@ -20,6 +20,7 @@ const TEMPLATE: ShardStep = { kind: 'make-template', mark: 'ours, template 4' }
 
 const cases: [string, ShardStep[], Partial<Facts> | undefined, string[]][] = [
   ['tells what was gone', [MARK, TEMPLATE], { mark: undefined, templateMark: undefined }, ['mark', 'make-template']],
+  ['tells of a template that was begun anew', [TEMPLATE], { templateMark: 'ours, template 4 unfinished' }, ['make-template']],
   ['tells nothing of an upgrade', [MARK, { kind: 'migrate', from: 2 }, { kind: 'make-neighbours' }, TEMPLATE], {}, []],
   ['tells nothing of another authority', [{ kind: 'issue-credentials', password: 'same' }], {}, []],
   ['tells of a lost login once', [NEW, { kind: 'set-verifier' }], {}, ['issue-credentials']],

@@ -1,4 +1,5 @@
 import { CREDENTIALS_SECRET } from '../../config/routing.ts'
+import { UNFINISHED } from '../postgres/databases.ts'
 import { ADMIN_LOGINS } from './admin-login.ts'
 import type { ShardWorld } from './observe.ts'
 import type { ShardStep } from './plan.ts'
@@ -49,6 +50,7 @@ export function repairOf({ database }: ShardWorld, steps: readonly ShardStep[], 
 function isLost({ mark, neighboursVersion, templateMark }: NonNullable<ShardWorld['database']>, step: ShardStep): boolean {
   if (step.kind === 'mark') return mark === undefined
   if (step.kind === 'make-neighbours') return neighboursVersion === 0
-  if (step.kind === 'make-template') return templateMark === undefined
+  // One that a pass has begun and not finished was gone before that pass, which could not tell of it.
+  if (step.kind === 'make-template') return templateMark === undefined || templateMark.endsWith(UNFINISHED)
   return step.kind !== 'issue-credentials' || step.password === 'new'
 }
