@@ -99,3 +99,12 @@ test('HT-05: a caller who takes most leaves the rest to the others of its tenant
   clock.now += 10_000
   expect(await admitted(100, 'key:greedy')).toBe(20)
 })
+
+test('HT-05: who asks in vain is heard as well: what comes next is not for the caller who has taken all', async () => {
+  const { clock, admitted } = scene({ requestsPerSecond: 10, burst: 20 })
+  expect(await admitted(100, 'key:greedy')).toBe(20)
+  expect(await admitted(1, 'key:modest')).toBe(0)
+  clock.now += 500
+  expect(await admitted(100, 'key:greedy')).toBe(0)
+  expect(await admitted(5, 'key:modest')).toBe(5)
+})

@@ -6,7 +6,7 @@ const SCARCE = 1 / 2
 
 /**
  * Keeps one caller of a tenant from using up what all of its callers share: while less than half is left, who has taken more than half of what
- * was taken in the last second or two waits, if others ask too. A caller who is alone has everything.
+ * was taken in the last second or two waits, if others ask too, be it in vain. A caller who is alone has everything.
  */
 export class Shares {
   readonly #now: () => number
@@ -23,16 +23,20 @@ export class Shares {
   /** Whether this caller may take one more, when `left` of the burst is left, from 0 to 1. */
   allows(caller: string, left: number): boolean {
     this.#turn()
-    if (left >= SCARCE) return true
-    const own = (this.#counts.get(caller) ?? 0) + (this.#before.get(caller) ?? 0)
-    const total = this.#total + this.#totalBefore
-    return own === total || own * 2 <= total
+    const taken = this.#counts.get(caller)
+    if (taken === undefined) this.#counts.set(caller, 0)
+    if (left >= SCARCE || this.#isAlone(caller)) return true
+    return ((taken ?? 0) + (this.#before.get(caller) ?? 0)) * 2 <= this.#total + this.#totalBefore
   }
 
   /** This caller has taken one. */
   count(caller: string): void {
     this.#counts.set(caller, (this.#counts.get(caller) ?? 0) + 1)
     this.#total += 1
+  }
+
+  #isAlone(caller: string): boolean {
+    return this.#counts.size === 1 && this.#before.size === (this.#before.has(caller) ? 1 : 0)
   }
 
   #turn(): void {

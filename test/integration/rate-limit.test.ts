@@ -118,7 +118,7 @@ test('HT-05: of the callers of one tenant one that asks for all leaves their par
   }
   // What there was at first is gone, and each replica has heard of the other caller.
   await sleep(1_000)
-  for (let index = 0; index < REPLICAS; index += 1) await until(() => ask(index))
+  await Promise.all(replicas.map((_, index) => until(() => ask(index))))
   let admitted = 0
   for (let index = 0; index < 80; index += 1) {
     if (await ask(index)) admitted += 1
