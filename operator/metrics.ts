@@ -4,14 +4,7 @@ import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { VERSION } from '../config/version.ts'
-
-/** What is looked at when the metrics are read. */
-export type Sources = {
-  /** Tenants by phase. */
-  phases: () => ReadonlyMap<string, number>
-  /** Milliseconds since each watch last gave a sign of life, by resource. */
-  watchAges: () => ReadonlyMap<string, number>
-}
+import type { Work } from './work.ts'
 
 /** Whether the process is alive, and whether it is ready; the texts say what is wrong, none: nothing. */
 export type Health = { alive: () => string[]; ready: () => string[] }
@@ -19,8 +12,8 @@ export type Health = { alive: () => string[]; ready: () => string[] }
 /** The operator's metrics, as Prometheus reads them. */
 export type Metrics = { registry: Registry; stop: () => void }
 
-/** Counts what the work announces on its channels, until stopped. */
-export function countMetrics({ phases, watchAges }: Sources): Metrics {
+/** Counts what the work announces on its channels, and looks at it when the metrics are read, until stopped. */
+export function countMetrics({ phases, watchAges }: Pick<Work, 'phases' | 'watchAges'>): Metrics {
   const registry = new Registry()
   const registers = [registry]
   collectDefaultMetrics({ register: registry })
