@@ -67,6 +67,7 @@ export async function reconcileShard(context: ShardContext, name: string, signal
 async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): Promise<ShardOutcome | { kind: 'again' }> {
   const { name } = shard.metadata
   const seen: Pick<ShardOutcome, 'serverVersion' | 'connections'> = {}
+  const tellRepair = repairTeller(context, shard)
   try {
     const world = await observeShard(context, shard, signal)
     seen.serverVersion = world.server.versionText
@@ -77,14 +78,14 @@ async function setUp(context: ShardContext, shard: Shard, signal: AbortSignal): 
       await context.connections.up(name, world.access)
       return { kind: 'failed', ...world.secretGone, ...seen }
     }
-    const onDone = (step: ShardStep) => tellRepair(context, shard, repairOf(world, plan.steps, step))
+    const onDone = (step: ShardStep) => tellRepair(repairOf(world, plan.steps, step))
     const behind = await applyShard({ ...context, onDone }, shard, world, plan.steps, signal)
     if (plan.again) return { kind: 'again' }
     seen.connections = divide(shard.spec.capacity.connections, context.sharers, world.database?.used ?? 0)
     const tooSmall = shortage(seen.connections, context.sharers)
     const settles = await publish(context, name, world, seen.connections)
     const isKept = await keepAdminLogin(context.client, shard, world.access, signal)
-    if (!isKept) tellRepair(context, shard, ADMIN_LOGIN_LOST)
+    if (!isKept) tellRepair(ADMIN_LOGIN_LOST)
     await context.connections.up(name, world.access)
     const rotateMs = await rotateCredentials(context, shard, world, signal)
     if (tooSmall !== undefined) return { kind: 'failed', reason: 'ConnectionBudgetTooSmall', message: tooSmall, ...seen }
@@ -112,9 +113,16 @@ async function publish({ routing, settling }: ShardContext, name: string, world:
   return settles
 }
 
-/** What is missing on a Shard that had been Ready was taken away by hand: that is something to look into. */
-function tellRepair({ recorder }: ShardContext, shard: Shard, repair: Repair | undefined): void {
-  if (repair !== undefined && isReady(shard)) void recorder.record(shard, 'Warning', repair.reason, repair.message)
+/**
+ * What is missing on a Shard that was set up once, as it is now asked for, was taken away by hand: that is something to look into. It need not
+ * be Ready: a pass may have failed half way, and the next one mends the rest.
+ */
+function repairTeller({ recorder, routing }: ShardContext, shard: Shard): (repair: Repair | undefined) => void {
+  const { name, generation } = shard.metadata
+  const wasSetUp = routing.shard(name) !== undefined && shard.status?.observedGeneration === generation
+  return (repair) => {
+    if (repair !== undefined && wasSetUp) void recorder.record(shard, 'Warning', repair.reason, repair.message)
+  }
 }
 
 /** The tenants of the shared tables say SchemaBehind until the migration is through. Gives when it is tried again. */

@@ -36,7 +36,7 @@ const FOLLOWS: Partial<Record<Kind, readonly Kind[]>> = {
 const SECURED =
   'What keeps the tenants of the shared tables apart, or lets the runtime in, was changed, and was put back: row-level security, its policy, or the role.'
 
-/** What a step of a pass has put right on a Shard that was Ready before; undefined: it is none, as those that come with an upgrade. */
+/** What a step of a pass has put right on a Shard that was set up before; undefined: it is none, as those that come with an upgrade. */
 export function repairOf({ database }: ShardWorld, steps: readonly ShardStep[], step: ShardStep): Repair | undefined {
   // In a database that is made anew all is missing.
   if (database !== undefined && (database.version === 0 || !isLost(database, step))) return undefined
