@@ -52,7 +52,7 @@ export const SHARD_REASONS = {
   VersionUnsupported: 'The server is older than Postgres 16.',
   AdminIsSuperuser: 'The admin login is a superuser, which it must not be.',
   AdminRightsMissing: 'The admin login lacks CREATEROLE or CREATEDB.',
-  DatabaseConflict: 'The database or one of its roles belongs to somebody else.',
+  NameConflict: 'The database or one of its roles belongs to somebody else.',
   SetupFailed: 'A statement that sets the database up failed.',
   RuntimeLoginRefused: 'The server refuses the login that was made for the runtime.',
   ConnectionBudgetTooSmall: 'spec.capacity.connections leaves less than three connections for each replica of the runtime.',

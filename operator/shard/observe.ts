@@ -74,7 +74,7 @@ async function look(
   } catch (error) {
     if (sqlState(error) === DATABASE_MISSING) return undefined
     if (sqlState(error) !== NO_PRIVILEGE) throw error
-    throw new OperatorError('DatabaseConflict', await whoseIsIt(access, marks), { cause: error })
+    throw new OperatorError('NameConflict', await whoseIsIt(access, marks), { cause: error })
   } finally {
     await database.close()
   }

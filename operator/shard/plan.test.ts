@@ -85,26 +85,26 @@ const cases: [string, ShardWorld, string[] | string][] = [
   ['refuses an old server', world({ server: { ...server, version: 150_009 } }), 'VersionUnsupported'],
   ['refuses a superuser', world({ server: { ...server, superuser: true } }), 'AdminIsSuperuser'],
   ['refuses a login that may not make roles', world({ server: { ...server, createRole: false } }), 'AdminRightsMissing'],
-  ['refuses a database of another login', world({ database: { ...database, owned: false } }), 'DatabaseConflict'],
-  ['refuses a database of another Shard', world({ database: { ...database, mark: 'theirs' } }), 'DatabaseConflict'],
+  ['refuses a database of another login', world({ database: { ...database, owned: false } }), 'NameConflict'],
+  ['refuses a database of another Shard', world({ database: { ...database, mark: 'theirs' } }), 'NameConflict'],
   ['marks anew what was marked before installations were told apart', world({ database: { ...database, mark: 'mine before' } }), ['mark']],
   [
     'makes a template anew that is marked as before installations were told apart',
     world({ database: { ...database, templateMark: 'mine before, template 1' } }),
     ['make-template'],
   ],
-  ['refuses to take a Shard for its template', world({ database: { ...database, templateMark: 'theirs' } }), 'DatabaseConflict'],
+  ['refuses to take a Shard for its template', world({ database: { ...database, templateMark: 'theirs' } }), 'NameConflict'],
   [
     'refuses to take any database for its template',
     world({ database: { ...database, templateMark: undefined, templateForeign: true } }),
-    'DatabaseConflict',
+    'NameConflict',
   ],
-  ['refuses roles of somebody else', world({ database: { ...database, foreignRoles: [names.runtime] } }), 'DatabaseConflict'],
+  ['refuses roles of somebody else', world({ database: { ...database, foreignRoles: [names.runtime] } }), 'NameConflict'],
 ]
 
 test('OP-19: of a database that is another Shard’s it is said whose it is, and never how to take it over', () => {
   const plan = planShard(world({ database: { ...database, owned: false, mark: 'theirs' } }), latest)
-  expect(plan).toEqual({ kind: 'refuse', reason: 'DatabaseConflict', message: anothers(names.database, 'theirs', 'mine') })
+  expect(plan).toEqual({ kind: 'refuse', reason: 'NameConflict', message: anothers(names.database, 'theirs', 'mine') })
 })
 
 test.each(cases)('plans: %s', (_, found, expected) => {

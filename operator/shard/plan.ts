@@ -75,26 +75,26 @@ const CHECKS: readonly ((world: ShardWorld) => Refusal | undefined)[] = [
   // Before it is asked who owns it: what is another's is not to be taken over.
   ({ database, mark, formerMark, names }) =>
     database?.mark !== undefined && database.mark !== mark && database.mark !== formerMark
-      ? refuse('DatabaseConflict', anothers(names.database, database.mark, mark))
+      ? refuse('NameConflict', anothers(names.database, database.mark, mark))
       : undefined,
   ({ server, database, names }) =>
     database !== undefined && !database.owned
       ? refuse(
-          'DatabaseConflict',
+          'NameConflict',
           `The database ${names.database} belongs to another login: run ALTER DATABASE ${names.database} OWNER TO "${server.login}", or name another database.`,
         )
       : undefined,
   ({ database, isolations, names, ...marks }) =>
     database !== undefined && isolations.includes('database') && !isOwnTemplate(database, marks)
       ? refuse(
-          'DatabaseConflict',
+          'NameConflict',
           `The database ${names.template} exists and is no template of this Shard${database.templateMark === undefined ? '' : `, but belongs to "${database.templateMark}"`}: name another in spec.endpoint.database, or take database out of spec.isolations.`,
         )
       : undefined,
   ({ database }) =>
     database !== undefined && database.foreignRoles.length > 0
       ? refuse(
-          'DatabaseConflict',
+          'NameConflict',
           `These roles belong to somebody else: ${database.foreignRoles.join(', ')}. Name another database in spec.endpoint.database.`,
         )
       : undefined,

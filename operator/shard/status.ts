@@ -21,7 +21,7 @@ const STALLED: ReadonlySet<ShardReason> = new Set<ShardReason>([
   'VersionUnsupported',
   'AdminIsSuperuser',
   'AdminRightsMissing',
-  'DatabaseConflict',
+  'NameConflict',
   'RuntimeLoginRefused',
   'ConnectionBudgetTooSmall',
 ])

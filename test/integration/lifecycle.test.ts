@@ -209,7 +209,7 @@ test('a Shard that was refused since its database is another’s leaves that alo
   await applyAll(namespace, [shardManifest('owner', shardSpec(place))])
   await ready('shard', 'owner')
   await applyAll(namespace, [shardManifest('intruder', shardSpec(place))])
-  await says('shard', 'intruder', { type: 'Ready', status: 'False', reason: 'DatabaseConflict' })
+  await says('shard', 'intruder', { type: 'Ready', status: 'False', reason: 'NameConflict' })
   await run('delete', 'shard', 'intruder', '--timeout=40s')
   expect((await events('intruder')).filter(({ reason }) => reason === 'LeftOnServer')).toEqual([])
   const open = async () => (await admin.query(`SELECT FROM pg_roles WHERE rolname = $1 AND rolcanlogin`, [`${place}_runtime_a`])).rowCount

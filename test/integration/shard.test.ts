@@ -95,7 +95,7 @@ test('OP-14: what is wrong is named, and heals when it is mended', async () => {
 
 test('a database that another Shard has is refused, and so is a certificate of another authority', async () => {
   await applyAll(namespace, [shardManifest('second', shardSpec(`test_${suffix}`))])
-  await refused('second', 'DatabaseConflict')
+  await refused('second', 'NameConflict')
   const tls = { mode: 'verify-full' as const, caSecretRef: { name: 'other-ca', key: 'ca.crt' } }
   const { ca } = JSON.parse(Buffer.from(JSON.stringify({ ca: inject('kubernetes').ca })).toString())
   await applyAll(namespace, [secret('other-ca', { 'ca.crt': ca }), shardManifest('foreign', shardSpec(`test_${suffix}_f`, { tls }))])
@@ -111,7 +111,7 @@ test('OP-19: another installation with a Shard of the same name in a namespace o
   const theirs = `tenantry: Shard ${namespace}/twin of installation ${randomUUID()}`
   await admin.query(`COMMENT ON DATABASE ${database} IS '${theirs}'`)
   await applyAll(namespace, [shardManifest('twin', shardSpec(database))])
-  await refused('twin', 'DatabaseConflict')
+  await refused('twin', 'NameConflict')
   const { message } = (await get('shard', 'twin')).status.conditions.find(({ type }: { type: string }) => type === 'Ready')
   expect(message).toContain(`belongs to "${theirs}"`)
   expect(message).toContain(data.id)
@@ -130,15 +130,15 @@ test('OP-19: a database that has the name of a template is not taken for one, an
   const exists = async (name: string) => (await admin.query('SELECT FROM pg_database WHERE datname = $1', [name])).rows.length === 1
   await admin.query(`CREATE DATABASE ${database}_template`)
   await applyAll(namespace, [shardManifest('templated', shardSpec(database)), shardManifest('reserved', shardSpec('order'))])
-  await refused('templated', 'DatabaseConflict')
+  await refused('templated', 'NameConflict')
   expect(await exists(`${database}_template`)).toBe(true)
   await applyAll(namespace, [shardManifest('first', shardSpec(`${database}_template`))])
   await ready('shard', 'first')
   await kubectl(['label', 'shard', 'templated', '-n', namespace, 'touched=1'])
-  await refused('templated', 'DatabaseConflict')
+  await refused('templated', 'NameConflict')
   await ready('shard', 'first')
   await applyAll(namespace, [shardManifest('other-way', shardSpec(`${database}_template_template`))])
-  await refused('other-way', 'DatabaseConflict')
+  await refused('other-way', 'NameConflict')
   await ready('shard', 'reserved')
   await admin.end()
 })

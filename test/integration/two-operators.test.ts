@@ -62,10 +62,7 @@ test(TITLE, { timeout: 180_000 }, async () => {
   await Promise.all(platforms.map((platform) => applyShard(platform, disputed)))
   const [first, second] = await vi.waitFor(async () => {
     const states = await Promise.all(platforms.map(async (platform) => ({ platform, said: await condition(platform, 'shard/shard-a') })))
-    const [has, lacks] = [
-      states.find(({ said }) => said?.status === 'True'),
-      states.find(({ said }) => said?.reason === 'DatabaseConflict'),
-    ]
+    const [has, lacks] = [states.find(({ said }) => said?.status === 'True'), states.find(({ said }) => said?.reason === 'NameConflict')]
     if (has === undefined || lacks === undefined) throw new Error(JSON.stringify(states.map(({ said }) => said)))
     const { data } = await get(has.platform, 'configmap', 'tenantry-installation')
     expect(lacks.said.message).toContain(`Shard ${has.platform.namespace}/shard-a of installation ${data.id}`)
@@ -129,7 +126,7 @@ test('OP-19: an operator with a login of its own is told whose the database is, 
   const whose = `belongs to "tenantry: Shard ${first.namespace}/shard-a of installation ${data.id}"`
   await vi.waitFor(async () => {
     const said = await condition(second, 'shard/shard-a')
-    expect(said).toMatchObject({ status: 'False', reason: 'DatabaseConflict', message: expect.stringContaining(whose) })
+    expect(said).toMatchObject({ status: 'False', reason: 'NameConflict', message: expect.stringContaining(whose) })
     expect(said.message).toContain('name another in spec.endpoint.database')
     expect(said.message).not.toContain('OWNER')
     for (const name of ['waits', 'named']) expect((await condition(second, `tenant/${name}`))?.message).toContain(said.message)
