@@ -1,12 +1,13 @@
 import { Command } from 'commander'
+import { createLog, type ProcessLog } from '../config/log.ts'
+import { SettingsError } from '../config/settings.ts'
 import { VERSION } from '../config/version.ts'
 import { connect } from './kubernetes/client.ts'
 import { INSTALLATION } from './kubernetes/installation.ts'
 import { holdLease } from './kubernetes/lease.ts'
 import { CONFIG_MAPS } from './kubernetes/object.ts'
-import { createLog, type ProcessLog } from './log.ts'
 import { countMetrics, type Health, serveMetrics } from './metrics.ts'
-import { describeSettings, readSettings, type Settings, SettingsError } from './settings.ts'
+import { describeSettings, readSettings, type Settings } from './settings.ts'
 import { startWork, type Work } from './work.ts'
 
 const LEASE = 'tenantry-operator'
@@ -32,7 +33,7 @@ async function main(): Promise<void> {
     process.stderr.write(`${error.message}\n`)
     process.exit(2)
   }
-  const log = createLog(settings.logLevel)
+  const log = createLog('operator', settings.logLevel)
   let code = 1
   try {
     code = await run(settings, log)

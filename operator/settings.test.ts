@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { readSettings, SettingsError } from './settings.ts'
+import { SettingsError } from '../config/settings.ts'
+import { readSettings } from './settings.ts'
 
 test('has a default for everything', () => {
   expect(readSettings({})).toMatchObject({ namespace: 'tenantry', metricsPort: 9090, workers: 8, resyncMs: 600_000, logLevel: 'info' })

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { LOG_LEVELS, type LogLevel } from '../config/log.ts'
+import { describe, inClusterNamespace, parseEnvironment, SettingsError } from '../config/settings.ts'
 
 const MIGRATIONS = join(import.meta.dirname, '..', 'config', 'migrations')
 
@@ -61,7 +62,7 @@ const schema = z.object({
     .describe(
       "when a tenant's wall is found down: repair takes away what holds it open, suspend serves the tenant no more until somebody has",
     ),
-  TENANTRY_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').describe('what is logged'),
+  TENANTRY_LOG_LEVEL: z.enum(LOG_LEVELS).default('info').describe('what is logged'),
 })
 
 /** Everything that can be set, parsed and complete. */
@@ -79,33 +80,18 @@ export type Settings = {
   migrationsFolder: string
   usageMs: number
   onBreach: 'repair' | 'suspend'
-  logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
-}
-
-/** Settings that cannot be used, with every fault, so that one start shows all of them. */
-export class SettingsError extends Error {
-  readonly faults: readonly string[]
-
-  constructor(faults: readonly string[]) {
-    super(`the settings cannot be used:\n${faults.map((fault) => `  ${fault}`).join('\n')}`)
-    this.name = 'SettingsError'
-    this.faults = faults
-  }
+  logLevel: LogLevel
 }
 
 /** A line for each environment variable: name, meaning, default. */
 export function describeSettings(): string {
-  return Object.entries(schema.shape)
-    .map(([name, field]) => `  ${name.padEnd(34)}${field.description ?? ''}${defaultOf(field)}`)
-    .join('\n')
+  return describe(schema)
 }
 
 /** Reads the settings from an environment. Throws a SettingsError that lists all faults together. */
 export function readSettings(environment: NodeJS.ProcessEnv): Settings {
-  const parsed = schema.safeParse(environment)
-  const faults = [...(parsed.error?.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`) ?? []), ...unknownNames(environment)]
-  if (!parsed.success || faults.length > 0) throw new SettingsError(faults)
-  const values = parsed.data
+  const { values, faults } = parseEnvironment(schema, 'operator', environment)
+  if (values === undefined || faults.length > 0) throw new SettingsError(faults)
   return {
     kubeconfig: values.KUBECONFIG,
     namespace: values.TENANTRY_NAMESPACE ?? inClusterNamespace() ?? 'tenantry',
@@ -122,27 +108,4 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     onBreach: values.TENANTRY_ON_BREACH,
     logLevel: values.TENANTRY_LOG_LEVEL,
   }
-}
-
-function inClusterNamespace(): string | undefined {
-  try {
-    return readFileSync('/var/run/secrets/kubernetes.io/serviceaccount/namespace', 'utf8').trim()
-  } catch {
-    return undefined
-  }
-}
-
-/** A misspelt name would silently leave its default in force. */
-function unknownNames(environment: NodeJS.ProcessEnv): string[] {
-  return Object.keys(environment)
-    .filter((name) => name.startsWith('TENANTRY_') && !(name in schema.shape) && !PLATFORM_NAMES.test(name))
-    .map((name) => `${name}: is not a setting of the operator`)
-}
-
-// What the local platform exports for people stands in the same environment when the operator is started by hand.
-const PLATFORM_NAMES = /^TENANTRY_(URL|URL_B|METRICS_URL|OPERATOR_URL|GRPC_ADDRESS|FOLDER)$/
-
-function defaultOf(field: z.ZodType): string {
-  const parsed = field.safeParse(undefined)
-  return parsed.success && parsed.data !== undefined ? ` (${String(parsed.data)})` : ''
 }

@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command } from 'commander'
+import { createLog, type Log } from '../config/log.ts'
+import { SettingsError } from '../config/settings.ts'
 import { VERSION } from '../config/version.ts'
 import { createSharedBucket } from './cache/bucket.ts'
 import { connectRedis, type RedisConnection } from './cache/connection.ts'
@@ -24,7 +26,6 @@ import { createIsGateway } from './identity/gateway.ts'
 import { createMayAsk } from './identity/origins.ts'
 import { createVerifyToken } from './identity/verify.ts'
 import { createLimiter, type Limiter } from './limits/limiter.ts'
-import { createLog, type Log } from './log.ts'
 import { serveMetrics } from './metrics.ts'
 import { catchUp } from './projections/catch-up.ts'
 import { Projector } from './projections/projector.ts'
@@ -36,7 +37,7 @@ import { sweepTenants } from './retention/sweep.ts'
 import { clusterSource } from './routing/cluster.ts'
 import { folderSource } from './routing/folder.ts'
 import { followRouting, type Routing } from './routing/routing.ts'
-import { describeSettings, readSettings, type Settings, SettingsError } from './settings.ts'
+import { describeSettings, readSettings, type Settings } from './settings.ts'
 import { DEFAULT_SESSION } from './shards/endpoint.ts'
 import { createSession, type Session, type Tenant } from './shards/session.ts'
 
@@ -55,7 +56,7 @@ async function main(): Promise<void> {
     .allowExcessArguments(false)
     .parse()
   const settings = settingsOrExit()
-  const log = createLog(settings.logLevel)
+  const log = createLog('runtime', settings.logLevel)
   process.on('uncaughtException', (error) => {
     log.error({ error }, 'the process ends: an error that nobody expected')
     log.flush()

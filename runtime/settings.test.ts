@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { describeSettings, readSettings, SettingsError } from './settings.ts'
+import { SettingsError } from '../config/settings.ts'
+import { describeSettings, readSettings } from './settings.ts'
 
 const FOLDERS = { TENANTRY_ROUTING_FOLDER: '/routing', TENANTRY_CREDENTIALS_FOLDER: '/credentials', TENANTRY_EVENTS: 'off' }
 

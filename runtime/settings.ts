@@ -1,8 +1,7 @@
-import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { z } from 'zod'
-
-const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount'
+import { LOG_LEVELS, type LogLevel } from '../config/log.ts'
+import { describe, inClusterNamespace, parseEnvironment, SERVICE_ACCOUNT, SettingsError } from '../config/settings.ts'
 
 const port = z.coerce.number('must be a port').int().min(0).max(65535)
 const milliseconds = z.coerce.number('must be milliseconds').int().min(0).max(600_000)
@@ -64,7 +63,7 @@ const schema = z.object({
   TENANTRY_REQUEST_DEADLINE_MS: milliseconds.min(1).default(10_000).describe('a request that takes longer is answered 503'),
   TENANTRY_DRAIN_WAIT_MS: milliseconds.default(1_000).describe('on SIGTERM: from not ready until connections are refused'),
   TENANTRY_DRAIN_DEADLINE_MS: milliseconds.default(20_000).describe('on SIGTERM: how long requests under way may take to end'),
-  TENANTRY_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').describe('what is logged'),
+  TENANTRY_LOG_LEVEL: z.enum(LOG_LEVELS).default('info').describe('what is logged'),
 })
 
 /** Where routing config is read from. */
@@ -92,37 +91,22 @@ export type Settings = {
   requestDeadline: number
   drainWait: number
   drainDeadline: number
-  logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
-}
-
-/** Settings that cannot be used, with every fault, so that one start shows all of them. */
-export class SettingsError extends Error {
-  readonly faults: readonly string[]
-
-  constructor(faults: readonly string[]) {
-    super(`the settings cannot be used:\n${faults.map((fault) => `  ${fault}`).join('\n')}`)
-    this.name = 'SettingsError'
-    this.faults = faults
-  }
+  logLevel: LogLevel
 }
 
 /** A line for each environment variable: name, meaning, default. */
 export function describeSettings(): string {
-  return Object.entries(schema.shape)
-    .map(([name, field]) => `  ${name.padEnd(34)}${field.description ?? ''}${defaultOf(field)}`)
-    .join('\n')
+  return describe(schema)
 }
 
 /** Reads the settings from an environment. Throws a SettingsError that lists all faults together. */
 export function readSettings(environment: NodeJS.ProcessEnv): Settings {
-  const parsed = schema.safeParse(environment)
-  const faults = [...(parsed.error?.issues ?? []).map((issue) => `${issue.path.join('.')}: ${issue.message}`), ...unknownNames(environment)]
+  const { values, faults } = parseEnvironment(schema, 'runtime', environment)
   const routing = routingOf(environment, faults)
   if (environment.TENANTRY_EVENTS !== 'off' && isUnset(environment.TENANTRY_NATS_URL)) {
     faults.push('TENANTRY_NATS_URL: is required, or set TENANTRY_EVENTS=off')
   }
-  if (!parsed.success || routing === undefined || faults.length > 0) throw new SettingsError(faults)
-  const values = parsed.data
+  if (values === undefined || routing === undefined || faults.length > 0) throw new SettingsError(faults)
   return {
     port: values.TENANTRY_PORT,
     metricsPort: values.TENANTRY_METRICS_PORT,
@@ -182,27 +166,4 @@ function inClusterUrl(environment: NodeJS.ProcessEnv): string | undefined {
   const host = environment.KUBERNETES_SERVICE_HOST
   if (host === undefined || host === '') return undefined
   return `https://${host.includes(':') ? `[${host}]` : host}:${environment.KUBERNETES_SERVICE_PORT ?? '443'}`
-}
-
-function inClusterNamespace(): string | undefined {
-  try {
-    return readFileSync(`${SERVICE_ACCOUNT}/namespace`, 'utf8').trim()
-  } catch {
-    return undefined
-  }
-}
-
-/** A misspelt name would silently leave its default in force. */
-function unknownNames(environment: NodeJS.ProcessEnv): string[] {
-  return Object.keys(environment)
-    .filter((name) => name.startsWith('TENANTRY_') && !(name in schema.shape) && !PLATFORM_NAMES.test(name))
-    .map((name) => `${name}: is not a setting of the runtime`)
-}
-
-// What `.tenantry/env` exports for people stands in the same environment when the runtime is started by hand.
-const PLATFORM_NAMES = /^TENANTRY_(URL|URL_B|METRICS_URL|OPERATOR_URL|GRPC_ADDRESS)$/
-
-function defaultOf(field: z.ZodType): string {
-  const parsed = field.safeParse(undefined)
-  return parsed.success && parsed.data !== undefined ? ` (${String(parsed.data)})` : ''
 }

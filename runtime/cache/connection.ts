@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis'
-import type { Log } from '../log.ts'
+import type { Log } from '../../config/log.ts'
 import { type Breaker, createBreaker } from '../resilience/breaker.ts'
 
 /** A command that takes longer than this has failed, in milliseconds: by then Postgres would have answered. */

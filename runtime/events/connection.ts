@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
 import { connect, type NatsConnection } from '@nats-io/transport-node'
-import type { Log } from '../log.ts'
+import type { Log } from '../../config/log.ts'
 
 /** NATS is not there at the moment. */
 export class NatsAway extends Error {

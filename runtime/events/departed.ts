@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Log } from '../log.ts'
+import type { Log } from '../../config/log.ts'
 import type { Jetstream } from './jetstream.ts'
 
 /** `isKnown`: whether a tenant has a route; undefined while that cannot be told. */

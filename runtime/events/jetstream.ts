@@ -11,7 +11,7 @@ import {
   StorageType,
 } from '@nats-io/jetstream'
 import { type NatsConnection, nanos } from '@nats-io/transport-node'
-import type { Log } from '../log.ts'
+import type { Log } from '../../config/log.ts'
 import { Connection, NatsAway } from './connection.ts'
 import { everySubject, everySubjectOf, tenantIn } from './subjects.ts'
 

@@ -1,5 +1,5 @@
 import { channel } from 'node:diagnostics_channel'
-import type { Log } from '../log.ts'
+import type { Log } from '../../config/log.ts'
 import { Pace } from '../resilience/pace.ts'
 import type { AtEnd, Run, Session, Tenant } from '../shards/session.ts'
 import { formatCloudEvent } from './cloud-event.ts'

@@ -1,4 +1,4 @@
-import type { Log } from '../log.ts'
+import type { Log } from '../../config/log.ts'
 import type { Session, Tenant } from '../shards/session.ts'
 import { findTimeline } from '../shards/timeline.ts'
 import type { Jetstream } from './jetstream.ts'

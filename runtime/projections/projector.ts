@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
+import type { Log } from '../../config/log.ts'
 import { parseCloudEvent } from '../events/cloud-event.ts'
 import type { Jetstream, Message } from '../events/jetstream.ts'
-import type { Log } from '../log.ts'
 import { Pace } from '../resilience/pace.ts'
 import { findHeads } from '../shards/head.ts'
 import type { Session, Tenant } from '../shards/session.ts'

@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Log } from '../../config/log.ts'
 import { bucketDocument, CREDENTIALS_SECRET, ROUTING_BUCKETS, ROUTING_KEY, SHARDS_DOCUMENT } from '../../config/routing.ts'
-import type { Log } from '../log.ts'
 import { type ClusterAccess, ClusterClient, ClusterError, type ClusterObject, type Plural, type WatchEvent } from './cluster-client.ts'
 import type { RoutingSink, RoutingSource } from './source.ts'
 

@@ -1,7 +1,7 @@
 import { type FSWatcher, watch } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Log } from '../log.ts'
+import type { Log } from '../../config/log.ts'
 import type { RoutingSink, RoutingSource } from './source.ts'
 
 /** Not every file system tells of changes, and a mount may come late: everything is read again this often, in milliseconds. */

@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Log } from '../../config/log.ts'
 import { type Credentials, type Parsed, parseCredentials, parseRouting, type RoutingDocument } from '../../config/routing.ts'
-import type { Log } from '../log.ts'
 import { createLook } from './look.ts'
 import type { RoutingSink, RoutingSource } from './source.ts'
 import { buildTable, EMPTY_TABLE, type RoutingTable } from './table.ts'

@@ -1,7 +1,7 @@
 import { escapeIdentifier } from 'pg'
+import type { Log } from '../../config/log.ts'
 import type { Credentials, Route, ShardEndpoint } from '../../config/routing.ts'
 import { TenantryError } from '../errors.ts'
-import type { Log } from '../log.ts'
 import type { Breaker } from '../resilience/breaker.ts'
 import type { TenantContext } from '../tenancy/context.ts'
 import type { Step } from './bundle.ts'

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises'
+import { createLog } from '../../config/log.ts'
 import { SCOPES } from '../../config/routing.ts'
 import { createCommandBus } from '../../runtime/commands/bus.ts'
 import { CreateTask } from '../../runtime/features/tasks/commands.ts'
 import { GetTask } from '../../runtime/features/tasks/queries.ts'
-import { createLog } from '../../runtime/log.ts'
 import { DEFAULT_SESSION } from '../../runtime/shards/endpoint.ts'
 import { createSession, type Session } from '../../runtime/shards/session.ts'
 import { runToEnd } from './program.ts'
@@ -25,7 +25,7 @@ function openSession(world: World): Session {
     endpoint: () => world.shard,
     credentials: () => world.credentials,
     settings: DEFAULT_SESSION,
-    log: createLog('silent'),
+    log: createLog('runtime', 'silent'),
   })
 }
 

@@ -30,7 +30,7 @@ describe('imports of a file', () => {
 describe('each planted violation is found', () => {
   test.each([
     ['operator/tenant/observe.ts', '../../runtime/errors.ts'],
-    ['runtime/http/server.ts', '../../operator/log.ts'],
+    ['runtime/http/server.ts', '../../operator/errors.ts'],
     ['runtime/http/server.ts', '../../crds/tenant.ts'],
     ['config/routing.ts', '../crds/tenant.ts'],
     ['config/local/main.ts', '../../operator/settings.ts'],

@@ -96,7 +96,7 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   ioredis: ['runtime/cache/**'],
   'lru-cache': ['runtime/cache/**', 'runtime/identity/**', 'runtime/shards/**', 'operator/tenant/**'],
   pg: ['operator/postgres/**', 'runtime/shards/**', 'config/local/**'],
-  pino: ['*/log.ts'],
+  pino: ['config/log.ts'],
   'prom-client': ['*/metrics.ts'],
   uuid: ['runtime/**'],
   yaml: ['config/**', 'operator/**'],
