@@ -17,6 +17,8 @@ const NAMESPACE = 'tenantry'
 const SETTINGS = 'tenantry-runtime-settings'
 /** Kinds that a cluster has once, whatever the number of platforms in it. */
 const OF_CLUSTER = ['CustomResourceDefinition', 'ValidatingAdmissionPolicy', 'ValidatingAdmissionPolicyBinding']
+// Helm reads YAML 1.1, to which a bare y or n is a boolean: without quotes fields of these names are lost.
+const WRITTEN = { version: '1.1', lineWidth: 0, aliasDuplicateObjects: false } as const
 const TOLD = '# Made of the manifests by `make chart`: change those.\n'
 
 /**
@@ -30,8 +32,7 @@ export function chartOf(manifests: readonly Manifest[], version: string): ChartF
   const place = (expression: string): string => `@@${expressions.push(expression) - 1}@@`
   parametrise(copies, place)
   const [cluster, own] = [copies.filter(isOfCluster), copies.filter((one) => !isOfCluster(one))]
-  const text = (objects: readonly Manifest[]) =>
-    filled(objects.map((one) => stringify(one, { lineWidth: 0, aliasDuplicateObjects: false })).join('---\n'), expressions)
+  const text = (objects: readonly Manifest[]) => filled(objects.map((one) => stringify(one, WRITTEN)).join('---\n'), expressions)
   return {
     'Chart.yaml': stringify({ ...ABOUT, version, appVersion: version }),
     'values.yaml': `${TOLD}${stringify(values)}`,
@@ -91,8 +92,9 @@ function presets(manifests: readonly Manifest[]): object {
 function parametrise(manifests: Manifest[], place: (expression: string) => string): void {
   const namespace = place('{{ .Release.Namespace }}')
   for (const manifest of manifests) renameNamespace(manifest, namespace)
-  for (const { kind, metadata } of manifests)
-    if (kind === 'CustomResourceDefinition') metadata.annotations = { ...metadata.annotations, 'helm.sh/resource-policy': 'keep' }
+  // What protects Tenants stays as long as they do.
+  for (const { metadata } of manifests.filter(isOfCluster))
+    metadata.annotations = { ...metadata.annotations, 'helm.sh/resource-policy': 'keep' }
   for (const program of ['runtime', 'operator']) {
     const container = containerOf(manifests, program)
     container.image = place(`{{ .Values.${program}.image }}:{{ .Values.${program}.tag | default .Chart.AppVersion }}`)

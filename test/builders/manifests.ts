@@ -12,7 +12,7 @@ export const OVERLAYS: readonly string[] = readdirSync(FOLDER).sort()
 export type Manifest = {
   apiVersion: string
   kind: string
-  metadata: { name: string; namespace?: string; labels?: Record<string, string> }
+  metadata: { name: string; namespace?: string; labels?: Record<string, string>; annotations?: Record<string, string> }
   spec?: { template?: PodTemplate; volumeClaimTemplates?: { metadata: { name: string } }[]; [field: string]: unknown }
   [field: string]: unknown
 }

@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { findControlPlane } from '../../config/local/binaries.ts'
+import { installTool } from '../builders/tools.ts'
 
 const OVERLAYS = join('config', 'kubernetes', 'overlays')
-const KUBE_SCORE = 'github.com/zegl/kube-score/cmd/kube-score@v1.20.0'
 
 /** Findings that stay, each with the reason why; one that is found no more is a fault. */
 const ACCEPTED: readonly { finding: RegExp; because: string }[] = [
@@ -45,8 +45,8 @@ async function main(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'tenantry-kube-score-'))
   try {
     const { kubectl } = await findControlPlane()
-    await run('go', ['install', KUBE_SCORE], { env: { ...process.env, GOBIN: folder }, maxBuffer: 1 << 26 })
-    const all = await Promise.all(readdirSync(OVERLAYS).map((overlay) => findingsOf(overlay, kubectl, join(folder, 'kube-score'), folder)))
+    const kubeScore = await installTool('kube-score', console.log)
+    const all = await Promise.all(readdirSync(OVERLAYS).map((overlay) => findingsOf(overlay, kubectl, kubeScore, folder)))
     const findings = all.flat()
     const faults = findings.filter((finding) => !ACCEPTED.some((one) => one.finding.test(finding)))
     const stale = ACCEPTED.filter((one) => !findings.some((finding) => one.finding.test(finding)))
@@ -55,6 +55,9 @@ async function main(): Promise<void> {
     for (const { finding } of stale) console.log(`FAIL  accepted, and found no more: ${finding.source}`)
     console.log(`K8-04: kube-score: ${findings.length} findings in ${all.length} overlays, ${faults.length} without a reason`)
     process.exitCode = faults.length + stale.length === 0 ? 0 : 1
+    // Not used here: the tests of the chart find them.
+    for (const helm of ['helm3', 'helm4'] as const)
+      console.log(`K8-12: Helm for the tests of the chart: ${await installTool(helm, console.log)}`)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
     console.log('K8-04: NOT RUN: there is no Go to install kube-score with')

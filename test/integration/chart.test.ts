@@ -1,4 +1,3 @@
-import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -9,16 +8,20 @@ import { parse, parseAllDocuments } from 'yaml'
 import { chartOf } from '../../config/kubernetes/chart.ts'
 import { createNamespace, judge, kubectl } from '../builders/cluster.ts'
 import { printFigure } from '../builders/figure.ts'
+import { CHART, type Helm, NO_HELM, openHelms } from '../builders/helm.ts'
 import { podsOf, type Manifest as Rendered, render } from '../builders/manifests.ts'
 import { installCrds } from '../builders/operator.ts'
 
-const CHART = 'config/kubernetes/chart'
-const HELMS = ['helm', 'helm3', 'helm4']
+/** What a cluster has once, and keeps. */
+const OF_CLUSTER = ['CustomResourceDefinition', 'ValidatingAdmissionPolicy', 'ValidatingAdmissionPolicyBinding'].flatMap((kind) => [
+  kind,
+  kind,
+])
+
 let folder: string
 let namespace: string
 let manifests: Rendered[]
-/** By version: the program. */
-const helms = new Map<string, string>()
+let helms: Helm[]
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'tenantry-chart-'))
@@ -26,21 +29,10 @@ beforeAll(async () => {
   namespace = await createNamespace()
   await kubectl(['label', 'namespace', namespace, 'pod-security.kubernetes.io/enforce=restricted'])
   manifests = await render('production')
-  for (const program of HELMS) {
-    const version = await execute(program, 'version', '--short').catch(() => undefined)
-    if (version !== undefined) helms.set(version.trim(), program)
-  }
+  helms = await openHelms(folder)
 })
 
 afterAll(() => rm(folder, { recursive: true, force: true }))
-
-function execute(program: string, ...words: string[]): Promise<string> {
-  return new Promise((resolve, reject) =>
-    execFile(program, words, { maxBuffer: 1 << 26 }, (error, stdout, stderr) =>
-      error === null ? resolve(stdout) : reject(new Error(stderr)),
-    ),
-  )
-}
 
 /** Every combination of what values decide. */
 const COMBINATIONS = [true, false].flatMap((cluster) =>
@@ -81,27 +73,32 @@ function whole(values: object): object {
 }
 
 test('K8-12: Helm renders every combination of values, and a real API server takes each', { timeout: 240_000 }, async () => {
-  if (helms.size === 0) {
-    printFigure('K8-12: NOT RUN: there is no helm in PATH (looked for helm, helm3 and helm4)')
-    return
-  }
-  for (const [version, helm] of helms) {
+  if (helms.length === 0) printFigure(NO_HELM)
+  for (const { version, helm } of helms) {
     for (const [index, values] of COMBINATIONS.entries()) {
       const file = join(folder, `${index}.json`)
       await writeFile(file, JSON.stringify(values))
-      const text = await execute(helm, 'template', 'platform', CHART, '--namespace', namespace, '--values', file)
-      const objects = parseAllDocuments(text).flatMap((document) => (document.toJS() as Rendered | null) ?? [])
+      const text = await helm('template', 'platform', CHART, '--namespace', namespace, '--values', file)
+      // As Helm itself reads what it has rendered.
+      const objects = parseAllDocuments(text, { version: '1.1' }).flatMap((document) => (document.toJS() as Rendered | null) ?? [])
       await expectTaken(objects, values)
     }
-    await expect(execute(helm, 'template', 'platform', CHART, '--set', 'replica=3')).rejects.toThrow(/replica/)
+    await expect(helm('template', 'platform', CHART, '--set', 'replica=3')).rejects.toThrow(/replica/)
     printFigure(`K8-12: ${version}: ${COMBINATIONS.length} combinations of values rendered, and taken by the API server`)
   }
 })
 
+test('K8-12: Helm has nothing to say against the chart', async () => {
+  if (helms.length === 0) printFigure(NO_HELM)
+  for (const { version, helm } of helms) {
+    expect(await helm('lint', CHART, '--strict')).toContain('1 chart(s) linted, 0 chart(s) failed')
+    printFigure(`K8-12: ${version}: helm lint --strict finds nothing`)
+  }
+})
+
 async function expectTaken(objects: Rendered[], values: (typeof COMBINATIONS)[number]): Promise<void> {
-  const kinds = objects.filter(({ kind }) => kind === 'CustomResourceDefinition')
-  expect(kinds.length).toBe(values.cluster ? 2 : 0)
-  for (const { metadata } of kinds) expect(metadata).toMatchObject({ annotations: { 'helm.sh/resource-policy': 'keep' } })
+  const kept = objects.filter(({ metadata }) => metadata.annotations?.['helm.sh/resource-policy'] === 'keep')
+  expect(kept.map(({ kind }) => kind).sort()).toEqual(values.cluster ? OF_CLUSTER : [])
   expect(objects.map(({ metadata }) => metadata.namespace).filter((one) => one !== undefined && one !== namespace)).toEqual([])
   const list = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects })
   const taken = await kubectl(['apply', '--server-side', '--force-conflicts', '--dry-run=server', '--validate=strict', '-f', '-'], list)
