@@ -56,7 +56,7 @@ sbom: $(INSTALLED) ## Write what the images are made of to build/sbom.json (Cycl
 	@npm sbom --sbom-format cyclonedx --sbom-type application --omit dev --package-lock-only > build/sbom.json
 	@echo build/sbom.json
 
-manifests: $(INSTALLED) ## Hold the manifests of all overlays to kube-score, and install Helm for the tests of the chart; needs Go
+manifests: $(INSTALLED) ## Hold all overlays and the chart to kube-score and kubeconform, which Go installs with Helm 3 and 4
 	@node test/check/kubernetes.ts
 
 .PHONY: kind-up kind-down cluster-up

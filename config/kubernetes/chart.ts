@@ -107,7 +107,9 @@ function parametrise(manifests: Manifest[], place: (expression: string) => strin
 function setRuntime(manifests: Manifest[], place: (expression: string) => string): void {
   const config = find(manifests, 'ConfigMap', SETTINGS)
   config.metadata.name = SETTINGS
-  config.data = place('{{- range $name, $value := .Values.runtime.settings }}\n  {{ $name }}: {{ $value | quote }}\n{{- end }}')
+  config.data = place(
+    '{{- range $name, $value := .Values.runtime.settings }}\n  {{ $name }}: {{ $value | quote }}\n{{- else }} {}\n{{- end }}',
+  )
   const { template } = find(manifests, 'Deployment', 'tenantry-runtime').spec
   // Other settings are other pods, as kustomize has it by the name of the ConfigMap.
   template.metadata.annotations = { 'tenantry.dev/settings': place('{{ toJson .Values.runtime.settings | sha256sum }}') }
@@ -130,7 +132,7 @@ function setOperator(manifests: Manifest[], place: (expression: string) => strin
   const kept = (container.env ?? []).filter(({ value }: Loose) => value === undefined)
   if (kept.length > 0) throw new Error('the operator has settings that come from elsewhere: the chart must learn of them')
   container.env = place(
-    '{{- range $name, $value := .Values.operator.settings }}\n            - name: {{ $name }}\n              value: {{ $value | quote }}\n{{- end }}',
+    '{{- range $name, $value := .Values.operator.settings }}\n            - name: {{ $name }}\n              value: {{ $value | quote }}\n{{- else }} []\n{{- end }}',
   )
 }
 

@@ -89,6 +89,19 @@ test(`K8-12: ${TITLE}`, { timeout: 240_000 }, async () => {
   }
 })
 
+test('K8-12: what one Helm has installed the next one upgrades and uninstalls', { timeout: 120_000 }, async () => {
+  const [older, newer] = helms
+  if (older === undefined || newer === undefined) {
+    printFigure('K8-12: NOT RUN: there are not two Helms; `make manifests` installs them')
+    return
+  }
+  const kept = await installFirst(helmOn(older))
+  await upgrade(helmOn(newer))
+  await uninstall(helmOn(newer), 'platform')
+  expect(await uids(KEPT)).toEqual(kept)
+  printFigure(`K8-12: ${newer.version}: upgraded and uninstalled what ${older.version} had installed`)
+})
+
 /** With a Tenant in it; resolves with the uids of what is to stay. */
 async function installFirst(helm: Release): Promise<Record<string, string>> {
   await helm('install', 'platform', CHART, ...HERE, '--create-namespace')
