@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { findControlPlane } from '../../config/local/binaries.ts'
 import { removeWithMe } from '../../config/local/guard.ts'
 import { run } from '../../config/local/run.ts'
@@ -12,20 +12,21 @@ import { conform } from './kubeconform.ts'
 
 const CONFIG = join(import.meta.dirname, '..', '..', 'config')
 const OVERLAYS = join(CONFIG, 'kubernetes', 'overlays')
+const MONITORING = join(CONFIG, 'kubernetes', 'monitoring')
 const SAMPLES = ['shards', 'tenants'].map((name) => join(CONFIG, 'samples', `${name}.yaml`))
 
-/** Each overlay, and the chart as each Helm renders it, in a file of its own. */
-async function render(folder: string): Promise<string[]> {
+/** Writes what a Kustomization is made of into a file; resolves with that. */
+async function kustomize(path: string, folder: string): Promise<string> {
   const { kubectl } = await findControlPlane()
-  const overlays = readdirSync(OVERLAYS).map(async (overlay) => {
-    const { stdout } = await run(kubectl, ['kustomize', join(OVERLAYS, overlay)])
-    return [overlay, stdout] as const
-  })
-  const charts = (await openHelms(folder)).map(async ({ version, helm }) => {
-    return [`chart-${version}`, await helm('template', 'platform', CHART, '--namespace', 'tenantry')] as const
-  })
-  const rendered = await Promise.all([...overlays, ...charts])
-  return Promise.all(rendered.map(([name, text]) => write(join(folder, `${name}.yaml`), text)))
+  return write(join(folder, `${basename(path)}.yaml`), (await run(kubectl, ['kustomize', path])).stdout)
+}
+
+/** The chart as each Helm renders it, in a file of its own. */
+async function charts(folder: string): Promise<string[]> {
+  const rendered = (await openHelms(folder)).map(async ({ version, helm }) =>
+    write(join(folder, `chart-${version}.yaml`), await helm('template', 'platform', CHART, '--namespace', 'tenantry')),
+  )
+  return Promise.all(rendered)
 }
 
 async function write(file: string, text: string): Promise<string> {
@@ -41,8 +42,11 @@ async function main(): Promise<void> {
     const kubeScore = await installTool('kube-score', console.log)
     const kubeconform = await installTool('kubeconform', console.log)
     for (const helm of ['helm3', 'helm4'] as const) await installTool(helm, console.log)
-    const files = await render(folder)
-    const verdicts = [await score(kubeScore, files), await conform(kubeconform, [...files, ...SAMPLES], folder)]
+    const overlays = await Promise.all(readdirSync(OVERLAYS).map((name) => kustomize(join(OVERLAYS, name), folder)))
+    const files = [...overlays, ...(await charts(folder))]
+    // Kube-score knows nothing of what the others are.
+    const others = [await kustomize(MONITORING, folder), ...SAMPLES]
+    const verdicts = [await score(kubeScore, files), await conform(kubeconform, [...files, ...others], folder)]
     process.exitCode = verdicts.every((good) => good) ? 0 : 1
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error

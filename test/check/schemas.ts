@@ -6,22 +6,25 @@ import { until } from '../../config/local/wait.ts'
 import { definitionsOf, kindsOf, type OpenApi } from './openapi.ts'
 
 const CRDS = join(import.meta.dirname, '..', '..', 'crds')
-/** Kinds of a project that no API server knows by itself, which an overlay uses. */
-const GATEWAY_API = 'sigs.k8s.io/gateway-api@v1.6.3'
-const FOREIGN = ['gateways', 'httproutes'].map((kind) => join('config', 'crd', 'standard', `gateway.networking.k8s.io_${kind}.yaml`))
-const LEARNED = ['apis/tenantry.dev/v1alpha1', 'apis/gateway.networking.k8s.io/v1']
+/** CRDs of other projects, whose kinds the manifests use and no API server knows by itself: files of their Go modules. */
+const FOREIGN = {
+  'sigs.k8s.io/gateway-api@v1.6.3': ['gateways', 'httproutes'].map((kind) => `config/crd/standard/gateway.networking.k8s.io_${kind}.yaml`),
+  'github.com/prometheus-operator/prometheus-operator@v0.85.0': ['podmonitors', 'prometheusrules'].map(
+    (kind) => `example/prometheus-operator-crd/monitoring.coreos.com_${kind}.yaml`,
+  ),
+}
+const LEARNED = ['apis/tenantry.dev/v1alpha1', 'apis/gateway.networking.k8s.io/v1', 'apis/monitoring.coreos.com/v1']
 const PATIENCE_MS = 60_000
 
 /**
- * Writes the schema of each kind into a file, as an API server tells them that has learned of our CRDs and those of the Gateway API.
+ * Writes the schema of each kind into a file, as an API server tells them that has learned of our CRDs and of those of other projects.
  * Resolves with the pattern of the files' names, as kubeconform takes it. Rejects with ENOENT where there is no Go.
  */
 export async function writeSchemas(folder: string): Promise<{ pattern: string; kinds: number; version: string }> {
-  const gateway = JSON.parse((await run('go', ['mod', 'download', '-json', GATEWAY_API], { env: { GOFLAGS: '', GOWORK: 'off' } })).stdout)
+  const foreign = await Promise.all(Object.entries(FOREIGN).map(([module, paths]) => filesOf(module, paths)))
   const plane = await startControlPlane({ folder: join(folder, 'control-plane'), durable: false })
   try {
-    const files = [CRDS, ...FOREIGN.map((path) => join(gateway.Dir, path))]
-    await ask(plane, 'apply', '--server-side', ...files.flatMap((file) => ['-f', file]))
+    await ask(plane, 'apply', '--server-side', ...[CRDS, ...foreign.flat()].flatMap((file) => ['-f', file]))
     const paths = await learnedPaths(plane)
     let kinds = 0
     for (const [path, { serverRelativeURL }] of Object.entries(paths))
@@ -31,6 +34,13 @@ export async function writeSchemas(folder: string): Promise<{ pattern: string; k
   } finally {
     await plane.stop()
   }
+}
+
+/** Files of a Go module, which Go downloads the first time. */
+async function filesOf(module: string, paths: readonly string[]): Promise<string[]> {
+  const { stdout } = await run('go', ['mod', 'download', '-json', module], { env: { GOFLAGS: '', GOWORK: 'off' } })
+  const { Dir } = JSON.parse(stdout) as { Dir: string }
+  return paths.map((path) => join(Dir, path))
 }
 
 type Paths = Record<string, { serverRelativeURL: string }>
