@@ -63,7 +63,8 @@ function helmOn({ helm }: Helm): Release {
   return (verb, name, ...words) => helm(verb, name, ...words, '--kubeconfig', cluster?.kubeconfig ?? '')
 }
 
-const TITLE = 'Helm installs, upgrades and uninstalls; CRDs, Tenants and what protects them stay, and the next release takes them over'
+const TITLE =
+  'Helm installs, upgrades, rolls back and uninstalls; CRDs, Tenants and what protects them stay, and the next release takes them over'
 
 test(`K8-12: ${TITLE}`, { timeout: 240_000 }, async () => {
   if (helms.length === 0) printFigure(NO_HELM)
@@ -83,7 +84,7 @@ test(`K8-12: ${TITLE}`, { timeout: 240_000 }, async () => {
     await helm('install', 'renamed', CHART, ...HERE, '--take-ownership')
     expect(await uids(KEPT)).toEqual(kept)
     printFigure(
-      `K8-12: ${one.version}: installed four times, upgraded and uninstalled: ${KEPT.length} objects of the cluster stayed, a Tenant among them`,
+      `K8-12: ${one.version}: installed four times, upgraded, rolled back and uninstalled: ${KEPT.length} objects of the cluster stayed, a Tenant among them`,
     )
     await removeAll(helm)
   }
@@ -112,9 +113,14 @@ async function installFirst(helm: Release): Promise<Record<string, string>> {
   return kept
 }
 
+/** And back. */
 async function upgrade(helm: Release): Promise<void> {
+  const most = () => kubectl(['get', 'hpa/tenantry-runtime', '-o', 'jsonpath={.spec.maxReplicas}'])
+  const before = await most()
   await helm('upgrade', 'platform', CHART, ...HERE, '--set', 'runtime.replicas.max=20')
-  expect(await kubectl(['get', 'hpa/tenantry-runtime', '-o', 'jsonpath={.spec.maxReplicas}'])).toBe('20')
+  expect(await most()).toBe('20')
+  await helm('rollback', 'platform', '1', ...HERE)
+  expect(await most()).toBe(before)
 }
 
 async function uninstall(helm: Release, name: string): Promise<void> {
