@@ -118,7 +118,7 @@ function runTenants(
   { settings, log, signal, stores, occupancy, tools }: Shared,
   writes: LastWrites,
 ): Record<'tenants' | 'samples', Controller> {
-  const context: TenantContext = {
+  const context = {
     ...tools,
     tenant: stores.tenants.get,
     tenants: stores.tenants.list,
@@ -133,7 +133,7 @@ function runTenants(
   const passes: ControllerOptions = {
     ...common,
     name: 'tenant',
-    reconcile: (name, pass) => reconcileTenant(context, name, pass),
+    reconcile: (name, pass, leave) => reconcileTenant({ ...context, leave }, name, pass),
     lane: (name) => laneOf(stores.tenants.get(name)),
     workers: settings.workers,
     resyncMs: settings.resyncMs,

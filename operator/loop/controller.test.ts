@@ -17,10 +17,10 @@ beforeEach(() => {
 afterEach(() => stop.abort(new Error('the test is over')))
 
 /** Runs a controller that writes down each pass as it begins. */
-function run(work: (key: string, signal: AbortSignal) => Promise<Result>, options: Partial<ControllerOptions> = {}): Controller {
-  const reconcile = (key: string, signal: AbortSignal) => {
+function run(work: ControllerOptions['reconcile'], options: Partial<ControllerOptions> = {}): Controller {
+  const reconcile: typeof work = (key, ...more) => {
     begun.push(key)
-    return work(key, signal)
+    return work(key, ...more)
   }
   const times = {
     resyncMs: 100_000,
@@ -49,6 +49,26 @@ test('passes run up to the number of workers at once, eight unless told otherwis
   await clock.pass(0)
   expect(begun).toHaveLength(8)
   expect(controller.depth()).toBe(12)
+})
+
+test('a pass that leaves gives its place to another and keeps its key, and no more than 64 do', async () => {
+  const ends = new Map<string, () => void>()
+  const controller = run((key, _, leave) => {
+    leave()
+    return new Promise((resolve) => ends.set(key, () => resolve(DONE)))
+  })
+  for (let i = 0; i < 100; i++) controller.enqueue(`key-${i}`)
+  await clock.pass(0)
+  expect(begun).toHaveLength(64 + 8)
+  controller.enqueue('key-0')
+  await clock.pass(0)
+  expect(begun.filter((key) => key === 'key-0')).toHaveLength(1)
+  ends.get('key-0')?.()
+  await clock.pass(0)
+  expect(begun).toHaveLength(64 + 8)
+  ends.get('key-71')?.()
+  await clock.pass(0)
+  expect(begun).toHaveLength(64 + 10)
 })
 
 test('requeue comes again after its time, wait and done do not', async () => {

@@ -12,8 +12,11 @@ export type Result = { kind: 'done' } | { kind: 'requeue'; afterMs: number } | {
 export type ControllerOptions = {
   /** Names the controller in logs and metrics: the kind, in lower case. */
   name: string
-  /** Makes the world of one key as it should be. Must end soon after `signal` aborts. */
-  reconcile: (key: string, signal: AbortSignal) => Promise<Result>
+  /**
+   * Makes the world of one key as it should be. Must end soon after `signal` aborts. A pass that has nothing more to do than to wait for what
+   * others wait for too, and to say how it went, may `leave`: its place goes to another key, its own stays taken.
+   */
+  reconcile: (key: string, signal: AbortSignal, leave: () => void) => Promise<Result>
   /** Every key there is, for the resync. */
   keys: () => Iterable<string>
   /** Passes at once in each lane (8). */
@@ -53,6 +56,9 @@ export const workqueueChannel = channel('tenantry:workqueue')
 /** The end of each pass: `{ controller, key, result, durationMs }`, result one of done, requeue, wait, error, timeout. */
 export const reconcileChannel = channel('tenantry:reconcile')
 
+/** So many passes at most have left their places: should what they wait for never come, no more are begun than that. */
+const LEFT = 64
+
 type Outcome = { result: Result['kind'] | 'error' | 'timeout'; next: Next; error?: unknown }
 
 /**
@@ -73,6 +79,7 @@ export function runController(options: ControllerOptions): Controller {
     random = Math.random,
   } = options
   const running = new Map<string, { since: number; ended: Promise<void> }>()
+  const left = new Set<string>()
 
   const queue = new Queue({ clock, backoff, random, laneWidth: workers, lane: laneOf, wakeMs, onReady: schedule })
   let scheduled = false
@@ -114,17 +121,24 @@ export function runController(options: ControllerOptions): Controller {
     const outcome = await attempt(key, limit)
     letGo()
     running.delete(key)
+    left.delete(key)
     report(key, outcome, clock.now() - since)
     queue.done(key, outcome.next)
   }
 
   async function attempt(key: string, limit: Deadline): Promise<Outcome> {
     try {
-      const result = await reconcile(key, limit.signal)
+      const result = await reconcile(key, limit.signal, () => leave(key))
       return { result: result.kind, next: result.kind === 'requeue' ? { kind: 'again', afterMs: result.afterMs } : { kind: 'rest' } }
     } catch (error) {
       return { result: limit.expired() ? 'timeout' : 'error', next: { kind: 'failed' }, error }
     }
+  }
+
+  function leave(key: string): void {
+    if (left.size >= LEFT) return
+    left.add(key)
+    queue.abandon(key)
   }
 
   /** Frees the place of a pass that goes on after its signal aborted; returns how to call the watch off. */

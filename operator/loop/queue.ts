@@ -87,7 +87,7 @@ export class Queue {
     return undefined
   }
 
-  /** Gives back the place of a pass that does not end. Its key stays taken until `done`: nothing may run beside the hung pass. */
+  /** Gives back the place of a pass that does not end, or only waits. Its key stays taken until `done`: nothing may run beside the pass. */
   abandon(key: string): void {
     this.#leaveLane(this.#entry(key))
     this.#options.onReady()

@@ -88,6 +88,8 @@ async function serve(tools: TenantTools, world: TenantWorld, plan: Served, signa
   const target = failure === undefined ? targetOf(tools, world, signal) : undefined
   const verdict = target && (await guard(target, world.tenant))
   const closed = verdict?.kind === 'broken' && tools.onBreach === 'suspend'
+  // What is left is to wait for a document that the routes of many share, and for a tenant with a login of its own to look after that.
+  if (target?.isolation !== 'database') tools.leave()
   if (home !== undefined) await publish(tools, world, home, keys.keys, closed)
   const nextMs = failure === undefined ? await keepLogin(tools, world, signal) : undefined
   const suspension = suspensionOf(world.tenant.spec, world.now)

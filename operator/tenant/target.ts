@@ -32,6 +32,8 @@ export type TenantTools = {
   logins: () => Secret | undefined
   /** What follows when a tenant's wall is down. */
   onBreach: OnBreach
+  /** Gives the place of this pass to another, before it only waits. */
+  leave: () => void
 }
 
 /** One tenant on its Shard, and what the steps work with. */
