@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
-import { writeSchemas } from './schemas.ts'
+import type { Schemas } from './schemas.ts'
 
 type Answer = { resources: { filename: string; kind: string; name: string; msg: string }[]; summary: Record<'valid' | 'skipped', number> }
 
@@ -25,8 +25,12 @@ const TYPOS = [
 ]
 
 /** Holds files of manifests to kubeconform and to the schemas of an API server; resolves with whether nothing was found, after it has printed what was. */
-export async function conform(program: string, files: readonly string[], folder: string): Promise<boolean> {
-  const { pattern, kinds, version } = await writeSchemas(folder)
+export async function conform(
+  program: string,
+  files: readonly string[],
+  { pattern, kinds, version }: Schemas,
+  folder: string,
+): Promise<boolean> {
   const typos = join(folder, 'typos.yaml')
   await writeFile(typos, TYPOS.map((object) => JSON.stringify(object)).join('\n---\n'))
   const blind = TYPOS.length - (await ask(program, pattern, [typos])).resources.length

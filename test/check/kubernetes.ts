@@ -9,6 +9,7 @@ import { CHART, openHelms } from '../builders/helm.ts'
 import { installTool } from '../builders/tools.ts'
 import { score } from './kube-score.ts'
 import { conform } from './kubeconform.ts'
+import { writeSchemas } from './schemas.ts'
 
 const CONFIG = join(import.meta.dirname, '..', '..', 'config')
 const OVERLAYS = join(CONFIG, 'kubernetes', 'overlays')
@@ -42,11 +43,13 @@ async function main(): Promise<void> {
     const kubeScore = await installTool('kube-score', console.log)
     const kubeconform = await installTool('kubeconform', console.log)
     for (const helm of ['helm3', 'helm4'] as const) await installTool(helm, console.log)
+    // Before anything is judged: where Go is needed and is not there, no verdict is lost.
+    const schemas = await writeSchemas(folder)
     const overlays = await Promise.all(readdirSync(OVERLAYS).map((name) => kustomize(join(OVERLAYS, name), folder)))
     const files = [...overlays, ...(await charts(folder))]
     // Kube-score knows nothing of what the others are.
     const others = [await kustomize(MONITORING, folder), ...SAMPLES]
-    const verdicts = [await score(kubeScore, files), await conform(kubeconform, [...files, ...others], folder)]
+    const verdicts = [await score(kubeScore, files), await conform(kubeconform, [...files, ...others], schemas, folder)]
     process.exitCode = verdicts.every((good) => good) ? 0 : 1
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error

@@ -16,11 +16,14 @@ const FOREIGN = {
 const LEARNED = ['apis/tenantry.dev/v1alpha1', 'apis/gateway.networking.k8s.io/v1', 'apis/monitoring.coreos.com/v1']
 const PATIENCE_MS = 60_000
 
+/** The pattern of the files' names, as kubeconform takes it, the number of kinds, and the version of the API server that told them. */
+export type Schemas = { pattern: string; kinds: number; version: string }
+
 /**
  * Writes the schema of each kind into a file, as an API server tells them that has learned of our CRDs and of those of other projects.
- * Resolves with the pattern of the files' names, as kubeconform takes it. Rejects with ENOENT where there is no Go.
+ * Rejects with ENOENT where there is no Go.
  */
-export async function writeSchemas(folder: string): Promise<{ pattern: string; kinds: number; version: string }> {
+export async function writeSchemas(folder: string): Promise<Schemas> {
   const foreign = await Promise.all(Object.entries(FOREIGN).map(([module, paths]) => filesOf(module, paths)))
   const plane = await startControlPlane({ folder: join(folder, 'control-plane'), durable: false })
   try {
