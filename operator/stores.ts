@@ -1,8 +1,8 @@
+import type { Log } from '../config/log.ts'
 import { CREDENTIALS_SECRET, ROUTING_LABEL } from '../config/routing.ts'
 import type { Client } from './kubernetes/client.ts'
 import { CONFIG_MAPS, type ConfigMap, SECRETS, type Secret, SHARDS, TENANTS } from './kubernetes/object.ts'
 import { type Store, watch } from './kubernetes/watch.ts'
-import type { Logger } from './loop/logger.ts'
 import type { Shard } from './shard/observe.ts'
 import type { Tenant } from './tenant/home.ts'
 import { KEY_LABEL } from './tenant/keys.ts'
@@ -20,7 +20,7 @@ export type Stores = {
 export type Changes = Record<keyof Stores, (name: string) => void>
 
 /** `relistMs`: how often everything is listed anew. */
-export type StoresOptions = { client: Client; namespace: string; relistMs: number; signal: AbortSignal; log: Logger }
+export type StoresOptions = { client: Client; namespace: string; relistMs: number; signal: AbortSignal; log: Log }
 
 /** Watches all that passes go by. Nobody is told of anything while `changes` gives nothing. */
 export function openStores({ client, namespace, ...watched }: StoresOptions, changes: () => Changes | undefined): Stores {

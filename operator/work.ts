@@ -42,7 +42,7 @@ export type Work = {
 }
 
 /** What all controllers work with. */
-type Shared = Omit<WorkOptions, 'opened'> & {
+type Shared = Pick<WorkOptions, 'settings' | 'signal'> & {
   stores: Stores
   occupancy: Occupancy
   tools: Pick<
@@ -84,7 +84,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   const occupancy = new Occupancy(stores.tenants.list)
   const writes = new LastWrites()
   const tools = { client, namespace, installation, connections, routing, recorder, migrations, log }
-  const shared: Shared = { settings, client, log, signal, stores, occupancy, tools }
+  const shared: Shared = { settings, signal, stores, occupancy, tools }
   const shards = runShards(shared, scale)
   const { tenants, samples } = runTenants(shared, writes)
   const isUsed = () => stores.tenants.list().length + stores.shards.list().length > 0
@@ -95,7 +95,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   return workOf({ ...stores, ...scale.stores }, occupancy, [shards, tenants, samples])
 }
 
-function runShards({ settings, log, signal, stores, occupancy, tools }: Shared, scale: Scale): Controller {
+function runShards({ settings, signal, stores, occupancy, tools }: Shared, scale: Scale): Controller {
   const context = {
     ...tools,
     isBusy: occupancy.isBusy,
@@ -110,14 +110,11 @@ function runShards({ settings, log, signal, stores, occupancy, tools }: Shared, 
     lane: (name) => name,
     resyncMs: settings.resyncMs,
     signal,
-    log,
+    log: tools.log,
   })
 }
 
-function runTenants(
-  { settings, log, signal, stores, occupancy, tools }: Shared,
-  writes: LastWrites,
-): Record<'tenants' | 'samples', Controller> {
+function runTenants({ settings, signal, stores, occupancy, tools }: Shared, writes: LastWrites): Record<'tenants' | 'samples', Controller> {
   const context = {
     ...tools,
     tenant: stores.tenants.get,
@@ -129,7 +126,7 @@ function runTenants(
     onBreach: settings.onBreach,
     writes,
   }
-  const common = { keys: () => stores.tenants.list().map(({ metadata }) => metadata.name), signal, log }
+  const common = { keys: () => stores.tenants.list().map(({ metadata }) => metadata.name), signal, log: tools.log }
   const passes: ControllerOptions = {
     ...common,
     name: 'tenant',

@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
+import type { Log } from '../../config/log.ts'
 import { type Clock, sleep, systemClock } from '../loop/clock.ts'
 import { deadline } from '../loop/deadline.ts'
-import type { Logger } from '../loop/logger.ts'
 import { isStatus, isTerminating } from './api-error.ts'
 import type { Client } from './client.ts'
 import { LEASES, type Lease, type LeaseSpec } from './object.ts'
@@ -24,7 +24,7 @@ export type LeaseOptions = {
   standIn?: StandIn
   /** Ends the waiting for the Lease. A Lease that is held is given back by `release` alone. */
   signal: AbortSignal
-  log: Logger
+  log: Log
   clock?: Clock
 }
 

@@ -1,6 +1,6 @@
+import type { Log } from '../../config/log.ts'
 import { NAMESPACE_IN_USE } from '../../crds/tenant.ts'
 import { sleep } from '../loop/clock.ts'
-import type { Logger } from '../loop/logger.ts'
 import type { Client } from './client.ts'
 import { NAMESPACES, type Resource } from './object.ts'
 
@@ -14,7 +14,7 @@ export type NamespaceOptions = {
   isUsed: () => boolean
   held: readonly (readonly [resource: Resource, name: string])[]
   signal: AbortSignal
-  log: Logger
+  log: Log
 }
 
 const RETRY_MS = 30_000

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
+import type { Log } from '../../config/log.ts'
 import { type Clock, systemClock } from '../loop/clock.ts'
-import type { Logger } from '../loop/logger.ts'
 import { isStatus } from './api-error.ts'
 import type { Client } from './client.ts'
 import { type AnyObject, EVENTS, type Event, type Manifest } from './object.ts'
@@ -31,7 +31,7 @@ const REMEMBERED = 4096
  * written at a time, in the order they came, and then the recorder rests for four times as long as that took: when a thousand tenants come
  * at once, the API server's time is for what they wait for.
  */
-export function createRecorder(client: Client, component: string, options: { log: Logger; repeatMs?: number; clock?: Clock }): Recorder {
+export function createRecorder(client: Client, component: string, options: { log: Log; repeatMs?: number; clock?: Clock }): Recorder {
   const { log, repeatMs = 60_000, clock = systemClock } = options
   const seen = new Map<string, Seen>()
   let waiting = 0

@@ -1,8 +1,8 @@
 import { channel } from 'node:diagnostics_channel'
+import type { Log } from '../../config/log.ts'
 import { type Backoff, backoffDelay } from '../loop/backoff.ts'
 import { type Clock, sleep, systemClock } from '../loop/clock.ts'
 import { deadline } from '../loop/deadline.ts'
-import type { Logger } from '../loop/logger.ts'
 import type { Priority } from '../loop/queue.ts'
 import { ApiError, isStatus } from './api-error.ts'
 import type { Client } from './client.ts'
@@ -33,7 +33,7 @@ export type WatchOptions = {
   relistMs?: number
   backoff?: Backoff
   signal: AbortSignal
-  log: Logger
+  log: Log
   clock?: Clock
 }
 

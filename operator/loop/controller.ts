@@ -1,8 +1,8 @@
 import { channel } from 'node:diagnostics_channel'
+import type { Log } from '../../config/log.ts'
 import type { Backoff } from './backoff.ts'
 import { type Clock, sleep, systemClock } from './clock.ts'
 import { type Deadline, deadline } from './deadline.ts'
-import type { Logger } from './logger.ts'
 import { type Next, type Priority, Queue } from './queue.ts'
 
 /** What a pass says of its key. `wait`: nothing to do until something changes. A failure is thrown. */
@@ -33,7 +33,7 @@ export type ControllerOptions = {
   /** A change wakes a failing key at the earliest so long after its last pass (1 s). */
   wakeMs?: number
   signal: AbortSignal
-  log: Logger
+  log: Log
   clock?: Clock
   random?: () => number
 }

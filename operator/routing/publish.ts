@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Log } from '../../config/log.ts'
 import {
   bucketDocument,
   formatRouting,
@@ -16,7 +17,6 @@ import { isTerminating } from '../kubernetes/api-error.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { type AnyObject, CONFIG_MAPS, type ConfigMap } from '../kubernetes/object.ts'
 import type { Recorder } from '../kubernetes/recorder.ts'
-import type { Logger } from '../loop/logger.ts'
 import { bucketOf, type DatedRoute } from './build.ts'
 
 type Document = {
@@ -45,7 +45,7 @@ const REWRITTEN = 'Somebody else had changed or deleted this routing document: i
 export class RoutingPublisher {
   readonly #client: Client
   readonly #namespace: string
-  readonly #log: Logger
+  readonly #log: Log
   readonly #recorder: Recorder
   readonly #documents = new Map<string, Document>()
   /** The UID that has a route under each name: one name never has two. */
@@ -56,7 +56,7 @@ export class RoutingPublisher {
   /** Not while the first documents are written: all of them wait for each other then, and gather nothing. */
   #rests = false
 
-  constructor(options: { client: Client; namespace: string; recorder: Recorder; log: Logger }) {
+  constructor(options: { client: Client; namespace: string; recorder: Recorder; log: Log }) {
     this.#client = options.client
     this.#namespace = options.namespace
     this.#log = options.log

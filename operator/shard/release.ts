@@ -1,5 +1,5 @@
+import type { Log } from '../../config/log.ts'
 import type { Recorder } from '../kubernetes/recorder.ts'
-import type { Logger } from '../loop/logger.ts'
 import { openDatabase } from '../postgres/connect.ts'
 import { shardNames } from '../postgres/names.ts'
 import { dropSpare, readSpares } from '../postgres/spares.ts'
@@ -7,7 +7,7 @@ import { dropLogins } from '../postgres/statements.ts'
 import { writeLogin } from '../routing/credentials.ts'
 import { observeShard, type Shard, type ShardSources } from './observe.ts'
 
-type ReleaseTools = ShardSources & { recorder: Recorder; log: Logger }
+type ReleaseTools = ShardSources & { recorder: Recorder; log: Log }
 
 /**
  * Takes back what was made for tenants to come, of a Shard that goes and that no Tenant lives on: the runtime's password, its logins, ready

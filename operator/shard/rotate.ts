@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
+import type { Log } from '../../config/log.ts'
 import type { Credentials } from '../../config/routing.ts'
 import { OperatorError } from '../errors.ts'
 import type { Client } from '../kubernetes/client.ts'
 import type { AnyObject } from '../kubernetes/object.ts'
 import type { Recorder } from '../kubernetes/recorder.ts'
-import type { Logger } from '../loop/logger.ts'
 import type { Database } from '../postgres/connect.ts'
 import { isOutage } from '../postgres/failure.ts'
 import { scramVerifier } from '../postgres/scram.ts'
@@ -12,7 +12,7 @@ import { endConnections, revokeLogin } from '../postgres/statements.ts'
 import { replaceLogin } from '../routing/credentials.ts'
 import type { Rotation, RotationStep } from './rotation.ts'
 
-type RotationTools = { client: Client; recorder: Recorder; log: Logger }
+type RotationTools = { client: Client; recorder: Recorder; log: Log }
 
 /** Two logins in turn: what a Shard and a tenant with a database of its own have. */
 export type Logins = {

@@ -1,9 +1,9 @@
+import type { Log } from '../../config/log.ts'
 import { isStatus } from '../kubernetes/api-error.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { type AnyObject, AUTOSCALERS, DEPLOYMENTS, type Resource } from '../kubernetes/object.ts'
 import { type Store, watch } from '../kubernetes/watch.ts'
 import { sleep } from '../loop/clock.ts'
-import type { Logger } from '../loop/logger.ts'
 import { HeldCount, replicasOf } from './replicas.ts'
 
 /** `name`: of the Deployment and its autoscaler; `otherwise`: how many replicas there are where there is no Deployment; `before`: how many shared until now. */
@@ -18,7 +18,7 @@ export type ScaleOptions = {
   /** How often both are listed anew, in milliseconds. */
   relistMs: number
   signal: AbortSignal
-  log: Logger
+  log: Log
 }
 
 /** How the runtime may be scaled. */

@@ -1,5 +1,5 @@
+import type { Log } from '../../config/log.ts'
 import type { ShardSpec } from '../../crds/shard.ts'
-import type { Logger } from '../loop/logger.ts'
 import type { Connections } from '../postgres/connections.ts'
 import { latest, type Migrations } from '../postgres/migrations.ts'
 import { shardNames } from '../postgres/names.ts'
@@ -7,7 +7,7 @@ import { createSpare, dropSpare, readSpares, type Spare } from '../postgres/spar
 import type { Shard } from './observe.ts'
 
 /** What keeping spares works with. `isBusy`: tenants of the Shard are being made, whose statements come first. */
-export type SpareTools = { connections: Connections; migrations: Migrations; isBusy: (shard: string) => boolean; log: Logger }
+export type SpareTools = { connections: Connections; migrations: Migrations; isBusy: (shard: string) => boolean; log: Log }
 
 /** Which schemas are to go, and how many are to be made. */
 export type SparePlan = { drop: string[]; make: number }

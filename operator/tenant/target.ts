@@ -1,8 +1,8 @@
+import type { Log } from '../../config/log.ts'
 import type { Isolation } from '../../crds/tenant.ts'
 import type { Client } from '../kubernetes/client.ts'
 import type { Secret } from '../kubernetes/object.ts'
 import type { Recorder } from '../kubernetes/recorder.ts'
-import type { Logger } from '../loop/logger.ts'
 import type { TenantFacts } from '../postgres/catalog.ts'
 import type { Database } from '../postgres/connect.ts'
 import type { Connections } from '../postgres/connections.ts'
@@ -27,7 +27,7 @@ export type TenantTools = {
   writes: LastWrites
   recorder: Recorder
   migrations: Migrations
-  log: Logger
+  log: Log
   /** The Secret with the runtime's logins. */
   logins: () => Secret | undefined
   /** What follows when a tenant's wall is down. */

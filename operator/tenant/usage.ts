@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util'
+import type { Log } from '../../config/log.ts'
 import type { TenantUsage } from '../../crds/tenant.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { TENANTS } from '../kubernetes/object.ts'
 import type { Result } from '../loop/controller.ts'
-import type { Logger } from '../loop/logger.ts'
 import type { TenantRecord } from '../postgres/catalog.ts'
 import { countUsage } from '../postgres/usage.ts'
 import { dataUid, homeInStatus, shardOf, type Tenant } from './home.ts'
@@ -11,7 +11,7 @@ import type { LastWrites } from './last-writes.ts'
 import { lookAtDatabase, type TenantSources } from './observe.ts'
 
 /** What samples work with. */
-export type UsageContext = TenantSources & { client: Client; writes: LastWrites; tenant: (name: string) => Tenant | undefined; log: Logger }
+export type UsageContext = TenantSources & { client: Client; writes: LastWrites; tenant: (name: string) => Tenant | undefined; log: Log }
 
 type Counts = Pick<TenantUsage, 'tasks' | 'users' | 'dataBytes' | 'storageBytes'>
 
