@@ -1,4 +1,4 @@
-import { chmod, chown, cp, mkdir, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, cp, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { findUnprivilegedUser } from '../../config/local/other-user.ts'
 import { run } from '../../config/local/run.ts'
@@ -62,7 +62,6 @@ export async function saveBase(server: Pick<Saved, 'superuserUrl'>, data: string
 
 /** Puts the base backup in the place of a data folder that is lost; started again, the server goes on as it was at that time. */
 export async function restoreBase(data: string, { base, wal }: Archive, time: string): Promise<void> {
-  await rm(data, { recursive: true, force: true })
   await cp(base, data, { recursive: true, preserveTimestamps: true })
   await writeFile(join(data, 'postgresql.auto.conf'), recovery(wal, time))
   await writeFile(join(data, 'recovery.signal'), '')
