@@ -4,10 +4,13 @@ import type { Client } from './kubernetes/client.ts'
 import { CONFIG_MAPS, type ConfigMap, SECRETS, type Secret, SHARDS, TENANTS } from './kubernetes/object.ts'
 import { type Store, watch } from './kubernetes/watch.ts'
 import type { Shard } from './shard/observe.ts'
-import type { Tenant } from './tenant/home.ts'
-import { KEY_LABEL } from './tenant/keys.ts'
+import { shardOf, type Tenant } from './tenant/home.ts'
+import { KEY_LABEL, keyOwner } from './tenant/keys.ts'
 
-/** What stands in the namespace, by the names that watches have in metrics; `secrets` are those of API keys, `configmaps` the routing documents. */
+/**
+ * What stands in the namespace, by the names that watches have in metrics; `secrets` are those of API keys, by the UID of their Tenant; `tenants`
+ * are found by their Shard, and `configmaps` are the routing documents.
+ */
 export type Stores = {
   shards: Store<Shard>
   tenants: Store<Tenant>
@@ -27,8 +30,8 @@ export function openStores({ client, namespace, ...watched }: StoresOptions, cha
   const to = (kind: keyof Stores) => ({ ...watched, onChange: (name: string) => changes()?.[kind](name) })
   return {
     shards: watch<Shard>(client, SHARDS, namespace, to('shards')),
-    tenants: watch<Tenant>(client, TENANTS, namespace, to('tenants')),
-    secrets: watch(client, SECRETS, namespace, { ...to('secrets'), labelSelector: KEY_LABEL }),
+    tenants: watch<Tenant>(client, TENANTS, namespace, { ...to('tenants'), indexBy: shardOf }),
+    secrets: watch(client, SECRETS, namespace, { ...to('secrets'), labelSelector: KEY_LABEL, indexBy: keyOwner }),
     logins: watch(client, SECRETS, namespace, { ...to('logins'), fieldSelector: `metadata.name=${CREDENTIALS_SECRET}` }),
     configmaps: watch(client, CONFIG_MAPS, namespace, { ...to('configmaps'), labelSelector: ROUTING_LABEL }),
   }

@@ -101,7 +101,7 @@ export class Wake {
   #count(name: string): void {
     const { stores, shards, occupancy } = this.#options
     const shard = stores.shards.get(name)
-    const isTold = shard?.status?.tenants === (occupancy.count().get(name) ?? 0)
+    const isTold = shard?.status?.tenants === occupancy.count(name)
     if (shard?.metadata.deletionTimestamp !== undefined || !isTold) shards.enqueue(name)
   }
 

@@ -19,6 +19,7 @@ import { followScale, type Scale } from './shard/scale.ts'
 import { Settling } from './shard/settling.ts'
 import { openStores, type Stores } from './stores.ts'
 import { laneOf } from './tenant/home.ts'
+import { readKeys } from './tenant/keys.ts'
 import { LastWrites } from './tenant/last-writes.ts'
 import { Occupancy } from './tenant/occupancy.ts'
 import { reconcileTenant, type TenantContext } from './tenant/reconcile.ts'
@@ -78,10 +79,10 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     before: () => Math.max(0, ...stores.shards.list().map(({ status }) => status?.connections?.replicas ?? 0)),
     onChange: () => wake?.shards(),
   })
-  const routes = stores.tenants.list().flatMap((tenant) => routeInStatus(tenant, stores.secrets.list(), Date.now()))
+  const routes = stores.tenants.list().flatMap((tenant) => routeInStatus(tenant, keysIn(stores)(tenant.metadata.uid), Date.now()))
   await routing.start(stores.configmaps.list(), routes)
 
-  const occupancy = new Occupancy(stores.tenants.list)
+  const occupancy = new Occupancy(stores.tenants)
   const writes = new LastWrites()
   const tools = { client, namespace, installation, connections, routing, recorder, migrations, log }
   const shared: Shared = { settings, signal, stores, occupancy, tools }
@@ -101,7 +102,7 @@ function runShards({ settings, signal, stores, occupancy, tools }: Shared, scale
     isBusy: occupancy.isBusy,
     shard: stores.shards.get,
     settling: new Settling(),
-    countTenants: (shard: string) => occupancy.count().get(shard) ?? 0,
+    countTenants: occupancy.count,
   }
   return runController({
     name: 'shard',
@@ -120,7 +121,7 @@ function runTenants({ settings, signal, stores, occupancy, tools }: Shared, writ
     tenant: stores.tenants.get,
     tenants: stores.tenants.list,
     shards: stores.shards.list,
-    keySecrets: stores.secrets.list,
+    keysOf: keysIn(stores),
     logins: () => stores.logins.get(CREDENTIALS_SECRET),
     occupancy,
     onBreach: settings.onBreach,
@@ -145,6 +146,10 @@ function runTenants({ settings, signal, stores, occupancy, tools }: Shared, writ
     resyncMs: settings.usageMs,
   }
   return { tenants: runController(passes), samples: runController(samples) }
+}
+
+function keysIn({ secrets }: Stores): TenantContext['keysOf'] {
+  return (uid) => readKeys(secrets.under(uid).values(), uid)
 }
 
 function workOf(watched: Record<string, { age: () => number }>, occupancy: Occupancy, controllers: readonly Controller[]): Work {

@@ -6,6 +6,7 @@ import { deadline } from '../loop/deadline.ts'
 import type { Priority } from '../loop/queue.ts'
 import { ApiError, isStatus } from './api-error.ts'
 import type { Client } from './client.ts'
+import { type IndexBy, Indexed } from './indexed.ts'
 import type { AnyObject, Resource } from './object.ts'
 import type { WatchEvent } from './watch-stream.ts'
 
@@ -13,6 +14,8 @@ import type { WatchEvent } from './watch-stream.ts'
 export type Store<O extends AnyObject> = {
   get: (name: string) => O | undefined
   list: () => O[]
+  /** Those that `indexBy` puts under this value, by name. */
+  under: (value: string) => ReadonlyMap<string, O>
   /** Resolves when the first list is in; rejects only when the signal aborts before. */
   synced: Promise<void>
   /** Milliseconds since the API server last gave a sign of life for this watch: how old the store may be. */
@@ -20,9 +23,11 @@ export type Store<O extends AnyObject> = {
 }
 
 /** How a watch runs; times are milliseconds. */
-export type WatchOptions = {
+export type WatchOptions<O extends AnyObject = AnyObject> = {
   labelSelector?: string
   fieldSelector?: string
+  /** What objects are found by besides their names. */
+  indexBy?: IndexBy<O>
   /** Told of every name that was added, changed or deleted; what the first list brings is no change but a resync. What it throws is logged. */
   onChange: (name: string, priority: Priority) => void
   /** The server ends each watch after so many seconds (30, and not more than `relistMs`), and it is resumed where it ended. */
@@ -56,11 +61,11 @@ const SHORT_MS = 1_000
  * backoff), and at most 10 s (the backoff's cap) after a server that was away is back. A single event that got lost while the connection
  * lived is made good after `relistMs` and one watch, 5.5 minutes. While all is well, `age` stays below `timeoutSeconds` and a little.
  */
-export function watch<O extends AnyObject>(client: Client, resource: Resource<O>, namespace: string, options: WatchOptions): Store<O> {
+export function watch<O extends AnyObject>(client: Client, resource: Resource<O>, namespace: string, options: WatchOptions<O>): Store<O> {
   const { signal, log, clock = systemClock, idleMs = 40_000, relistMs = 300_000 } = options
   const { timeoutSeconds = Math.min(30, Math.ceil(relistMs / 1_000)) } = options
   const { backoff = { baseMs: 500, capMs: 10_000, jitter: 0.5 }, onChange, labelSelector, fieldSelector } = options
-  const objects = new Map<string, O>()
+  const objects = new Indexed(options.indexBy)
   const { promise: synced, resolve: resolveSynced, reject: rejectSynced } = Promise.withResolvers<void>()
   const about = { resource: resource.plural, namespace }
   let version: string | undefined
@@ -107,7 +112,7 @@ export function watch<O extends AnyObject>(client: Client, resource: Resource<O>
     alive()
     listedAt = clock.now()
     const names = new Set(items.map((item) => item.metadata.name))
-    for (const name of [...objects.keys()]) if (!names.has(name)) remove(name)
+    for (const { metadata } of objects.list()) if (!names.has(metadata.name)) remove(metadata.name)
     for (const item of items) put(item, reason === 'start' ? 'resync' : 'change')
     watchChannel.publish({ resource: resource.plural, event: 'listed', reason })
     resolveSynced()
@@ -142,13 +147,13 @@ export function watch<O extends AnyObject>(client: Client, resource: Resource<O>
     const { name, uid, resourceVersion } = object.metadata
     const before = objects.get(name)?.metadata
     if (before?.uid === uid && before.resourceVersion === resourceVersion) return
-    objects.set(name, object)
+    objects.put(object)
     tell(name, priority)
   }
 
   // Told of also when nothing was known of it: then it is its coming that was lost.
   function remove(name: string): void {
-    objects.delete(name)
+    objects.remove(name)
     tell(name, 'change')
   }
 
@@ -164,7 +169,13 @@ export function watch<O extends AnyObject>(client: Client, resource: Resource<O>
 
   synced.catch(() => {})
   void run()
-  return { get: (name) => objects.get(name), list: () => [...objects.values()], synced, age: () => clock.now() - aliveAt }
+  return {
+    get: (name) => objects.get(name),
+    list: () => objects.list(),
+    under: (value) => objects.under(value),
+    synced,
+    age: () => clock.now() - aliveAt,
+  }
 }
 
 /** After so many failures in a row it may be the place to resume from that is at fault, and everything is listed again. */

@@ -64,7 +64,7 @@ export async function applyTenant(tools: TenantTools, world: TenantWorld, plan: 
  */
 async function place(tools: TenantTools, { metadata }: Tenant, placement: Placement, signal: AbortSignal): Promise<TenantOutcome> {
   if (placement.kind === 'unplaced') return { kind: 'unplaced', placement }
-  tools.occupancy.place(metadata.uid, placement.shard)
+  tools.occupancy.place(metadata, placement.shard)
   try {
     const written = await claim(tools.client, metadata, placementNote(metadata.uid, placement), signal)
     return { kind: 'placed', placement, written }

@@ -43,10 +43,19 @@ export function keySecretName(tenant: string, key: string): string {
   return `${tenant}-apikey-${key}`
 }
 
-/** Reads a Secret that carries our labels; undefined when it is not this Tenant's. */
-export function readKey({ metadata, data }: Secret, tenantUid: string): ApiKey | undefined {
+/** The UID of the Tenant whose key a Secret holds, as its label tells. */
+export function keyOwner({ metadata }: Pick<Secret, 'metadata'>): string | undefined {
+  return metadata.labels?.[TENANT_UID_LABEL]
+}
+
+/** Reads the Secrets that carry our labels and are this Tenant's. */
+export function readKeys(secrets: Iterable<Secret>, tenantUid: string): ApiKey[] {
+  return Array.from(secrets).flatMap((secret) => readKey(secret, tenantUid) ?? [])
+}
+
+function readKey({ metadata, data }: Secret, tenantUid: string): ApiKey | undefined {
   const name = metadata.labels?.[KEY_LABEL]
-  if (name === undefined || metadata.labels?.[TENANT_UID_LABEL] !== tenantUid) return undefined
+  if (name === undefined || keyOwner({ metadata }) !== tenantUid) return undefined
   const token = Buffer.from(data?.token ?? '', 'base64').toString('utf8')
   const { uid, resourceVersion, annotations = {}, creationTimestamp } = metadata
   const issuedAt = Date.parse(annotations[ROTATED_AT] ?? creationTimestamp)
@@ -104,7 +113,7 @@ export async function issueKey({ client, writes }: KeyTools, owner: ObjectMeta, 
       fieldSelector: `metadata.name=${secret}`,
       signal,
     })
-    const [found] = items.flatMap((item) => readKey(item, uid) ?? [])
+    const [found] = readKeys(items, uid)
     if (found === undefined)
       throw new OperatorError(
         'NameConflict',
@@ -117,10 +126,7 @@ export async function issueKey({ client, writes }: KeyTools, owner: ObjectMeta, 
 /** Removes the Secrets of a Tenant's keys, also those that no watch has told of: the next Tenant of its name would stumble over them. */
 export async function revokeAll(client: Client, { namespace, uid }: ObjectMeta, signal: AbortSignal): Promise<void> {
   const { items } = await client.list(SECRETS, namespace, { labelSelector: `${TENANT_UID_LABEL}=${uid}`, signal })
-  for (const item of items) {
-    const key = readKey(item, uid)
-    if (key !== undefined) await client.delete(SECRETS, namespace, key.secret, { uid: key.uid, signal })
-  }
+  for (const key of readKeys(items, uid)) await client.delete(SECRETS, namespace, key.secret, { uid: key.uid, signal })
 }
 
 /** Puts a new token into a Secret of ours that has lost its own. */

@@ -8,7 +8,7 @@ import { loginIn } from '../routing/credentials.ts'
 import type { Shard } from '../shard/observe.ts'
 import { isReady, whyNotReady } from '../shard/reconcile.ts'
 import { dataUid, shardOf, type Tenant } from './home.ts'
-import { type ApiKey, readKey } from './keys.ts'
+import type { ApiKey } from './keys.ts'
 import type { Occupancy } from './occupancy.ts'
 import type { Candidate } from './placement.ts'
 
@@ -18,7 +18,8 @@ export type TenantSources = {
   installation: string
   tenants: () => Tenant[]
   shards: () => Shard[]
-  keySecrets: () => Secret[]
+  /** The API keys whose Secrets are marked as those of the Tenant with this UID. */
+  keysOf: (uid: string) => ApiKey[]
   /** The Secret with the runtime's logins. */
   logins: () => Secret | undefined
   occupancy: Occupancy
@@ -38,7 +39,7 @@ export type TenantWorld = {
   installation: string
   candidates: Candidate[]
   look: Look
-  /** The API keys whose Secrets are marked as this Tenant's, those that spec no longer names included. */
+  /** Those that spec no longer names included. */
   keys: ApiKey[]
   /** The runtime has the login of the tenant's own database, where the tenant has one. */
   hasLogin: boolean
@@ -55,7 +56,7 @@ export function observeTenant(sources: TenantSources, tenant: Tenant, look: Look
     installation: sources.installation,
     candidates: look.kind === 'unplaced' ? candidatesOf(sources) : [],
     look,
-    keys: sources.keySecrets().flatMap((secret) => readKey(secret, tenant.metadata.uid) ?? []),
+    keys: sources.keysOf(tenant.metadata.uid),
     hasLogin: loginIn(sources.logins(), tenantName(dataUid(tenant))) !== undefined,
     takenHosts: takenHosts(tenant, sources.tenants),
     now: Date.now(),
@@ -63,7 +64,6 @@ export function observeTenant(sources: TenantSources, tenant: Tenant, look: Look
 }
 
 function candidatesOf({ shards, occupancy }: TenantSources): Candidate[] {
-  const counts = occupancy.count()
   return shards().map((shard) => ({
     name: shard.metadata.name,
     labels: shard.metadata.labels ?? {},
@@ -72,7 +72,7 @@ function candidatesOf({ shards, occupancy }: TenantSources): Candidate[] {
     schedulable: shard.spec.schedulable,
     isolations: shard.spec.isolations,
     capacity: shard.spec.capacity.tenants,
-    tenants: counts.get(shard.metadata.name) ?? 0,
+    tenants: occupancy.count(shard.metadata.name),
   }))
 }
 

@@ -1,13 +1,12 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { TenantStatus } from '../../crds/tenant.ts'
-import { type Secret, TENANTS } from '../kubernetes/object.ts'
+import { TENANTS } from '../kubernetes/object.ts'
 import type { Result } from '../loop/controller.ts'
 import { latestOf } from '../postgres/migrations.ts'
 import { applyTenant, type TenantOutcome } from './apply.ts'
 import type { Tenant } from './home.ts'
 import { shardOf } from './home.ts'
 import { nextDue } from './key-rotation.ts'
-import { readKey } from './keys.ts'
 import { CATCH_UP_MS } from './last-writes.ts'
 import { lookAtDatabase, observeTenant, type TenantSources } from './observe.ts'
 import { planTenant } from './plan.ts'
@@ -44,10 +43,9 @@ export async function reconcileTenant(context: TenantContext, name: string, sign
 }
 
 /** True while the watches have not brought back what was last written to the Tenant or to one of its keys: a token is not made anew twice. */
-function isBehind({ writes, keySecrets }: TenantContext, { metadata, spec }: Tenant): boolean {
+function isBehind({ writes, keysOf }: TenantContext, { metadata, spec }: Tenant): boolean {
   const rotates = spec.apiKeys?.some(({ rotateAt }) => rotateAt !== undefined) ?? false
-  const isOwn = (secret: Secret) => readKey(secret, metadata.uid) !== undefined
-  return writes.isBehind(metadata) || (rotates && keySecrets().some((secret) => writes.isBehind(secret.metadata) && isOwn(secret)))
+  return writes.isBehind(metadata) || (rotates && keysOf(metadata.uid).some((key) => writes.isBehind(key)))
 }
 
 function sooner(result: Result, outcome: TenantOutcome): Result {
@@ -56,10 +54,9 @@ function sooner(result: Result, outcome: TenantOutcome): Result {
   return { kind: 'requeue', afterMs }
 }
 
-function untilKeysAreDue({ keySecrets }: TenantContext, { metadata, spec }: Tenant): Result {
+function untilKeysAreDue({ keysOf }: TenantContext, { metadata, spec }: Tenant): Result {
   if (spec.apiKeys === undefined || metadata.deletionTimestamp !== undefined) return DONE
-  const keys = keySecrets().flatMap((secret) => readKey(secret, metadata.uid) ?? [])
-  const afterMs = nextDue(spec.apiKeys, keys, Date.now())
+  const afterMs = nextDue(spec.apiKeys, keysOf(metadata.uid), Date.now())
   return afterMs === undefined ? DONE : { kind: 'requeue', afterMs }
 }
 

@@ -1,7 +1,6 @@
-import type { Secret } from '../kubernetes/object.ts'
 import { buildRoute, type DatedRoute, type Home } from '../routing/build.ts'
 import { dataUid, homeInStatus, type Tenant } from './home.ts'
-import { type ApiKey, readKey, routeKeys } from './keys.ts'
+import { type ApiKey, routeKeys } from './keys.ts'
 import { routeLimits } from './limits.ts'
 import { describeTenant } from './settings.ts'
 import { routeState } from './subscription.ts'
@@ -24,10 +23,9 @@ export function routeOf(tenant: Tenant, home: Home, hosts: readonly string[], ke
 }
 
 /** The same out of what the cluster knows alone; none of one that is to be deleted. */
-export function routeInStatus(tenant: Tenant, secrets: readonly Secret[], now: number): DatedRoute[] {
-  const { uid, deletionTimestamp } = tenant.metadata
+export function routeInStatus(tenant: Tenant, keys: readonly ApiKey[], now: number): DatedRoute[] {
+  const { deletionTimestamp } = tenant.metadata
   const home = homeInStatus(tenant)
   if (home === undefined || deletionTimestamp !== undefined) return []
-  const keys = secrets.flatMap((secret) => readKey(secret, uid) ?? [])
   return [routeOf(tenant, home, tenant.spec.hosts ?? [], keys, now)]
 }
