@@ -1,4 +1,5 @@
 import type { OperatorError } from '../errors.ts'
+import { Rounds } from '../loop/rounds.ts'
 import { type Access, type Database, DEFAULT_LIMITS, type Limits, openDatabase } from './connect.ts'
 import { isOutage } from './failure.ts'
 
@@ -8,6 +9,7 @@ type Entry = {
   database: Database
   down: OperatorError | undefined
   runtime: { key: string; database: Database } | undefined
+  looks: Rounds
 }
 
 /** A login other than the admin's. */
@@ -41,7 +43,10 @@ export class Connections {
     const before = this.#entries.get(shard)
     if (before?.key === key && before.down === undefined) return
     if (before?.key === key) before.down = undefined
-    else this.#entries.set(shard, { key, access, database: openDatabase(access, this.#limits), down: undefined, runtime: undefined })
+    else {
+      const database = openDatabase(access, this.#limits)
+      this.#entries.set(shard, { key, access, database, down: undefined, runtime: undefined, looks: new Rounds() })
+    }
     this.#onUp(shard)
     if (before !== undefined && before.key !== key) await closeEntry(before)
   }
@@ -75,8 +80,7 @@ export class Connections {
    * would keep others from theirs.
    */
   async apart<T>(shard: string, database: string, work: (connection: Database) => Promise<T>, login?: Login): Promise<T> {
-    const entry = this.#entries.get(shard)
-    if (entry === undefined) throw new Error(`Shard ${shard} is not open`)
+    const entry = this.#entryOf(shard)
     const connection = openDatabase({ ...entry.access, ...login, database }, { ...this.#limits, connections: 1 })
     try {
       return await this.#guard(shard, entry, () => work(connection))
@@ -87,8 +91,7 @@ export class Connections {
 
   /** Does `work` as the runtime does, over a connection with its login to the Shard's database, which is kept. */
   async asRuntime<T>(shard: string, login: Login, work: (connection: Database) => Promise<T>): Promise<T> {
-    const entry = this.#entries.get(shard)
-    if (entry === undefined) throw new Error(`Shard ${shard} is not open`)
+    const entry = this.#entryOf(shard)
     const key = JSON.stringify(login)
     if (entry.runtime?.key !== key) {
       const before = entry.runtime
@@ -97,6 +100,11 @@ export class Connections {
     }
     const { database } = entry.runtime
     return this.#guard(shard, entry, () => work(database))
+  }
+
+  /** Looks at what is the same for whoever asks, once for all who ask before the look begins. */
+  async shareLook<T>(shard: string, look: () => Promise<T>): Promise<T> {
+    return this.#entryOf(shard).looks.share(shard, look)
   }
 
   /**
@@ -116,6 +124,12 @@ export class Connections {
     const entries = [...this.#entries.values()]
     this.#entries.clear()
     await Promise.allSettled(entries.map(closeEntry))
+  }
+
+  #entryOf(shard: string): Entry {
+    const entry = this.#entries.get(shard)
+    if (entry === undefined) throw new Error(`Shard ${shard} is not open`)
+    return entry
   }
 
   async #guard<T>(shard: string, entry: Entry, work: () => Promise<T>): Promise<T> {

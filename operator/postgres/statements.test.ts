@@ -58,12 +58,10 @@ function builders(text: string): [string, string][] {
     retainDatabase: databases.retainDatabase(text, text, { login: text, spare: text }),
     dropDatabase: databases.dropDatabase(place),
     repairWall: repairWall(place, text, true),
-    tryAll: tryAll(
-      place,
-      text,
-      [{ name: text, kind: 'rows', sql: text }],
-      [{ whose: text, table: escapeIdentifier(text), insert: text, role: text, uid: text, isShared: true }],
-    ),
+    tryAll: tryAll(place, text, {
+      attempts: [{ name: text, kind: 'rows', by: 'role', sql: text }],
+      entries: [{ whose: text, table: escapeIdentifier(text), insert: text, role: text, uid: text, isShared: true }],
+    }),
     forgetDatabase: databases.forgetDatabase(text, { login: text, spare: text }),
   })
 }

@@ -6,9 +6,15 @@ import { block } from './statements.ts'
 
 /**
  * One attempt to get at what is a neighbour's. `rows` counts what it reached, and must be refused or count nothing; `command` must be
- * refused.
+ * refused. `by`: whether the role alone decides, or row-level security by the tenant that the session names.
  */
-type Attempt = { name: string; kind: 'rows' | 'command'; sql: string }
+type Attempt = { name: string; kind: 'rows' | 'command'; sql: string; by: 'role' | 'tenant' }
+
+/** Attempts that are made together, and the neighbours that must find their own before. */
+export type Trial = { attempts: readonly Attempt[]; entries: readonly Entry[] }
+
+/** What has to be tried for a tenant: `own` for each, and `shared`, where tenants have one role, for any one of them. */
+export type Trials = { own: Trial; shared: Trial | undefined }
 
 /**
  * What came of the attempts. `reached` should be empty; `unclear` failed for another reason than a refusal, and `lost` are neighbours that
@@ -22,8 +28,17 @@ export type Tried = { attempts: number; reached: string[]; unclear: string[]; lo
  */
 type Entry = { whose: string; table: string; insert: string; role: string; uid: string; isShared: boolean }
 
-/** The neighbours that the attempts of an isolation are made at. */
-export function entriesOf(isolation: Isolation, names: ShardNames): Entry[] {
+/** Everything a tenant with that access should not be able to do. */
+export function trialsOf(isolation: Isolation, uid: string, names: ShardNames): Trials {
+  const entries = entriesOf(isolation, names)
+  const attempts = attemptsOf(isolation, uid, names, entries)
+  if (isolation !== 'row') return { own: { attempts, entries }, shared: undefined }
+  const decided = (by: Attempt['by']) => attempts.filter((attempt) => attempt.by === by)
+  const among = (isShared: boolean) => entries.filter((entry) => entry.isShared === isShared)
+  return { own: { attempts: decided('tenant'), entries: among(true) }, shared: { attempts: decided('role'), entries: among(false) } }
+}
+
+function entriesOf(isolation: Isolation, names: ShardNames): Entry[] {
   if (isolation === 'database') return []
   const { schema, row } = neighboursOf(names)
   const own = tenantName(schema)
@@ -44,10 +59,8 @@ function entryOf(isolation: Isolation, schema: string, table: string, role: stri
   }
 }
 
-/** Everything a tenant with that access should not be able to do. */
-export function attemptsOf(isolation: Isolation, uid: string, names: ShardNames): Attempt[] {
-  const tables = entriesOf(isolation, names).flatMap(onTable)
-  const common = [...onHeads(neighboursOf(names)), ...onObjects(), ...tables]
+function attemptsOf(isolation: Isolation, uid: string, names: ShardNames, entries: readonly Entry[]): Attempt[] {
+  const common = [...onHeads(neighboursOf(names)), ...onObjects(), ...entries.flatMap(onTable)]
   return isolation === 'row' ? [...common, ...onSharedRows(uid)] : common
 }
 
@@ -55,7 +68,7 @@ export function attemptsOf(isolation: Isolation, uid: string, names: ShardNames)
  * The attempts as one transaction under the tenant's role, after the neighbours have looked for their own under theirs; all of it is undone.
  * The SELECT gives what came of them as JSON. An error that is no refusal is told apart: a table that is not there would refuse nobody.
  */
-export function tryAll({ role }: Physical, uid: string, attempts: readonly Attempt[], entries: readonly Entry[]): string {
+export function tryAll({ role }: Physical, uid: string, { attempts, entries }: Trial): string {
   const list = attempts.map(({ name: title, kind, sql }) => `(${text(title)}, ${text(kind)}, ${text(sql)})`)
   const tries = block(
     `${entries.map(findOwn).join('\n')}
@@ -80,6 +93,16 @@ SELECT current_setting('app.tried') AS tried;
 ROLLBACK;`
 }
 
+/** What came of two trials, as of one. */
+export function joinTried(a: Tried, b: Tried): Tried {
+  return {
+    attempts: a.attempts + b.attempts,
+    reached: [...a.reached, ...b.reached],
+    unclear: [...a.unclear, ...b.unclear],
+    lost: [...a.lost, ...b.lost],
+  }
+}
+
 function enter(role: string, uid: string): string {
   return `set_config('role', ${text(role)}, true), set_config('app.tenant_id', ${text(uid)}, true)`
 }
@@ -95,21 +118,28 @@ function findOwn({ whose, table, role, uid, isShared }: Entry): string {
   END;`
 }
 
-function onTable({ whose, table, insert, uid }: Entry): Attempt[] {
+function onTable({ whose, table, insert, uid, isShared }: Entry): Attempt[] {
+  const by = isShared ? 'tenant' : 'role'
   const own = `tenant_id = ${text(uid)}`
   const counted = (statement: string) => `WITH done AS (${statement} RETURNING 1) SELECT count(*) FROM done`
   return [
-    { name: `read ${whose}`, kind: 'rows', sql: `SELECT count(*) FROM ${table} WHERE ${own}` },
-    { name: `write ${whose}`, kind: 'rows', sql: counted(insert) },
-    { name: `change ${whose}`, kind: 'rows', sql: counted(`UPDATE ${table} SET version = version WHERE ${own}`) },
-    { name: `delete ${whose}`, kind: 'rows', sql: counted(`DELETE FROM ${table} WHERE ${own}`) },
-    { name: `lock ${whose}`, kind: 'rows', sql: `WITH held AS (SELECT FROM ${table} WHERE ${own} FOR UPDATE) SELECT count(*) FROM held` },
-    { name: `truncate ${whose}`, kind: 'command', sql: `TRUNCATE ${table}` },
-    { name: `alter ${whose}`, kind: 'command', sql: `ALTER TABLE ${table} NO FORCE ROW LEVEL SECURITY` },
-    { name: `copy ${whose}`, kind: 'command', sql: `COPY ${table} TO PROGRAM 'true'` },
+    { name: `read ${whose}`, kind: 'rows', by, sql: `SELECT count(*) FROM ${table} WHERE ${own}` },
+    { name: `write ${whose}`, kind: 'rows', by, sql: counted(insert) },
+    { name: `change ${whose}`, kind: 'rows', by, sql: counted(`UPDATE ${table} SET version = version WHERE ${own}`) },
+    { name: `delete ${whose}`, kind: 'rows', by, sql: counted(`DELETE FROM ${table} WHERE ${own}`) },
+    {
+      name: `lock ${whose}`,
+      kind: 'rows',
+      by,
+      sql: `WITH held AS (SELECT FROM ${table} WHERE ${own} FOR UPDATE) SELECT count(*) FROM held`,
+    },
+    { name: `truncate ${whose}`, kind: 'command', by: 'role', sql: `TRUNCATE ${table}` },
+    { name: `alter ${whose}`, kind: 'command', by: 'role', sql: `ALTER TABLE ${table} NO FORCE ROW LEVEL SECURITY` },
+    { name: `copy ${whose}`, kind: 'command', by: 'role', sql: `COPY ${table} TO PROGRAM 'true'` },
     {
       name: `trigger ${whose}`,
       kind: 'rows',
+      by: 'role',
       sql: `SELECT count(*) FROM (SELECT 1 WHERE has_table_privilege(${text(table)}, 'REFERENCES, TRIGGER')) x`,
     },
   ]
@@ -121,39 +151,41 @@ function onSharedRows(uid: string): Attempt[] {
     {
       name: `list rows of others in ${table}`,
       kind: 'rows',
+      by: 'tenant',
       sql: `SELECT count(*) FROM ${ROWS_SCHEMA}.${table} WHERE tenant_id <> ${text(uid)}`,
     },
-    { name: `lift the policy of ${table}`, kind: 'command', sql: `DROP POLICY tenant ON ${ROWS_SCHEMA}.${table}` },
+    { name: `lift the policy of ${table}`, kind: 'command', by: 'role', sql: `DROP POLICY tenant ON ${ROWS_SCHEMA}.${table}` },
   ])
   return [
     ...onEach,
-    { name: 'name nobody', kind: 'rows', sql: "SELECT 0 * length(set_config('app.tenant_id', '', true))" },
-    { name: 'list rows as nobody', kind: 'rows', sql: `SELECT count(*) FROM ${ROWS_SCHEMA}.tasks` },
+    { name: 'name nobody', kind: 'rows', by: 'tenant', sql: "SELECT 0 * length(set_config('app.tenant_id', '', true))" },
+    { name: 'list rows as nobody', kind: 'rows', by: 'tenant', sql: `SELECT count(*) FROM ${ROWS_SCHEMA}.tasks` },
   ]
 }
 
 function onHeads(neighbours: Neighbours): Attempt[] {
   const theirs = `tenant IN (${text(neighbours.schema)}, ${text(neighbours.row)})`
   return [
-    { name: 'list heads', kind: 'rows', sql: `SELECT count(*) FROM tenantry.head WHERE ${theirs}` },
-    { name: 'list marks', kind: 'rows', sql: `SELECT count(*) FROM tenantry.relayed WHERE ${theirs}` },
+    { name: 'list heads', kind: 'rows', by: 'tenant', sql: `SELECT count(*) FROM tenantry.head WHERE ${theirs}` },
+    { name: 'list marks', kind: 'rows', by: 'tenant', sql: `SELECT count(*) FROM tenantry.relayed WHERE ${theirs}` },
     {
       name: 'move heads',
       kind: 'rows',
+      by: 'tenant',
       sql: `WITH done AS (UPDATE tenantry.head SET position = position WHERE ${theirs} RETURNING 1) SELECT count(*) FROM done`,
     },
-    { name: 'list tenants', kind: 'rows', sql: 'SELECT count(*) FROM tenantry.tenants' },
-    { name: 'list migrations', kind: 'rows', sql: 'SELECT count(*) FROM tenantry.migrations' },
+    { name: 'list tenants', kind: 'rows', by: 'role', sql: 'SELECT count(*) FROM tenantry.tenants' },
+    { name: 'list migrations', kind: 'rows', by: 'role', sql: 'SELECT count(*) FROM tenantry.migrations' },
   ]
 }
 
 function onObjects(): Attempt[] {
   return [
-    { name: 'make a schema', kind: 'command', sql: 'CREATE SCHEMA tenantry_probe' },
-    { name: 'make a table in tenantry', kind: 'command', sql: 'CREATE TABLE tenantry.probe ()' },
-    { name: 'make a temporary table', kind: 'command', sql: 'CREATE TEMPORARY TABLE tenantry_probe ()' },
-    { name: 'make a role', kind: 'command', sql: 'CREATE ROLE tenantry_probe' },
-    { name: 'read files of the server', kind: 'rows', sql: `SELECT count(*) FROM pg_ls_dir('.')` },
-    { name: 'read passwords', kind: 'rows', sql: 'SELECT count(*) FROM pg_authid' },
+    { name: 'make a schema', kind: 'command', by: 'role', sql: 'CREATE SCHEMA tenantry_probe' },
+    { name: 'make a table in tenantry', kind: 'command', by: 'role', sql: 'CREATE TABLE tenantry.probe ()' },
+    { name: 'make a temporary table', kind: 'command', by: 'role', sql: 'CREATE TEMPORARY TABLE tenantry_probe ()' },
+    { name: 'make a role', kind: 'command', by: 'role', sql: 'CREATE ROLE tenantry_probe' },
+    { name: 'read files of the server', kind: 'rows', by: 'role', sql: `SELECT count(*) FROM pg_ls_dir('.')` },
+    { name: 'read passwords', kind: 'rows', by: 'role', sql: 'SELECT count(*) FROM pg_authid' },
   ]
 }

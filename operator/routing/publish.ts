@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../../config/log.ts'
 import {
   bucketDocument,
@@ -17,6 +16,7 @@ import { isTerminating } from '../kubernetes/api-error.ts'
 import type { Client } from '../kubernetes/client.ts'
 import { type AnyObject, CONFIG_MAPS, type ConfigMap } from '../kubernetes/object.ts'
 import type { Recorder } from '../kubernetes/recorder.ts'
+import { Rounds, restAfter } from '../loop/rounds.ts'
 import { bucketOf, type DatedRoute } from './build.ts'
 
 type Document = {
@@ -31,8 +31,6 @@ type Document = {
   changes: number
   written: number
   writing: boolean
-  /** The write that is to begin, and will hold all changes until then. */
-  next: Promise<void> | undefined
 }
 
 const REWRITTEN = 'Somebody else had changed or deleted this routing document: it was written again.'
@@ -52,7 +50,8 @@ export class RoutingPublisher {
   readonly #uids = new Map<string, string>()
   /** The document that holds, or last held, a tenant's route. */
   readonly #homes = new Map<string, Document>()
-  #last: Promise<unknown> = Promise.resolve()
+  /** A document takes the API server some 12 ms (measured with 32 KiB), and longer while others need it too. */
+  readonly #writes = new Rounds((tookMs) => (this.#rests ? restAfter(tookMs) : 0))
   /** Not while the first documents are written: all of them wait for each other then, and gather nothing. */
   #rests = false
 
@@ -163,19 +162,7 @@ export class RoutingPublisher {
 
   #settled(document: Document): Promise<void> {
     if (document.written === document.changes) return Promise.resolve()
-    document.next ??= this.#inTurn(document)
-    return document.next
-  }
-
-  #inTurn(document: Document): Promise<void> {
-    let began = 0
-    const turn = this.#last.then(() => {
-      began = performance.now()
-      document.next = undefined
-      return this.#write(document)
-    })
-    this.#last = turn.catch(() => {}).then(() => sleep(this.#rests ? restAfter(began) : 0, undefined, { ref: false }))
-    return turn
+    return this.#writes.share(document.name, () => this.#write(document))
   }
 
   async #write(document: Document): Promise<void> {
@@ -220,7 +207,6 @@ export class RoutingPublisher {
       changes: 0,
       written: 0,
       writing: false,
-      next: undefined,
     }
     this.#documents.set(name, document)
     return document
@@ -246,14 +232,6 @@ async function unlessTerminating(change: Promise<void>): Promise<void> {
   } catch (error) {
     if (!isTerminating(error)) throw error
   }
-}
-
-/**
- * Between two writes, in milliseconds: four times as long as the one before took. A document takes the API server some 12 ms (measured with
- * 32 KiB), and longer while others need it too, as when a thousand tenants come at once; then more of them share a write.
- */
-function restAfter(began: number): number {
-  return Math.min(250, 4 * (performance.now() - began))
 }
 
 function same(a: unknown, b: unknown): boolean {

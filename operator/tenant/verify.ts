@@ -7,7 +7,7 @@ import { ownLogins } from '../postgres/names.ts'
 import { makeNeighbours } from '../postgres/neighbours.ts'
 import { repairWall } from '../postgres/repair.ts'
 import { grantRows, secureTables } from '../postgres/rows.ts'
-import { attemptsOf, entriesOf, type Tried, tryAll } from '../postgres/walls.ts'
+import { joinTried, type Trial, type Tried, trialsOf, tryAll } from '../postgres/walls.ts'
 import { loginIn, readLogin } from '../routing/credentials.ts'
 import { NEIGHBOURS_MADE } from './repairs.ts'
 import type { Target } from './target.ts'
@@ -18,6 +18,7 @@ export type Verdict =
   | { kind: 'broken'; reason: TenantReason; what: string[] }
   | { kind: 'unclear'; what: string[] }
 
+type Findings = { tried: Tried; faults: Fault[] }
 type Connection = Pick<Database, 'query' | 'run'>
 
 const NO_PRIVILEGE = '42501'
@@ -29,8 +30,7 @@ const NO_PRIVILEGE = '42501'
 export async function verifyTenant(target: Target): Promise<Verdict> {
   const login = await loginOf(target)
   if (login === undefined) return { kind: 'unclear', what: ['the runtime has no login yet'] }
-  const tried = target.isolation === 'database' ? await tryOwnLogin(target, login) : await tryRoles(target, login)
-  const faults = await faultsOf(target)
+  const { tried, faults } = await findingsOf(target, login)
   const what = [...faults.map((fault) => fault.what), ...tried.reached]
   // The catalog names the cause where it shows one.
   if (what.length > 0) return { kind: 'broken', reason: faults[0]?.reason ?? 'NeighbourReached', what }
@@ -42,9 +42,20 @@ async function loginOf({ tools, identity, isolation, physical, shard, signal }: 
   return loginIn(tools.logins(), key) ?? (await readLogin({ client: tools.client, namespace: identity.namespace, signal }, key))
 }
 
-async function tryRoles(target: Target, login: Credentials): Promise<Tried> {
-  const { tools, shard, names, identity, isolation, physical } = target
-  const text = tryAll(physical, identity.uid, attemptsOf(isolation, identity.uid, names), entriesOf(isolation, names))
+/** What only the role decides is the same for all tenants of the shared tables: those that are looked at together share it. */
+async function findingsOf(target: Target, login: Credentials): Promise<Findings> {
+  const { tools, shard, names, identity, isolation } = target
+  const { own, shared } = trialsOf(isolation, identity.uid, names)
+  const tried = isolation === 'database' ? await tryOwnLogin(target, login, own) : await tryRoles(target, login, own)
+  if (shared === undefined) return { tried, faults: await faultsOf(target) }
+  const look = async () => ({ tried: await tryRoles(target, login, shared), faults: await faultsOf(target) })
+  const found = await tools.connections.shareLook(shard, look)
+  return { tried: joinTried(tried, found.tried), faults: found.faults }
+}
+
+async function tryRoles(target: Target, login: Credentials, trial: Trial): Promise<Tried> {
+  const { tools, shard, identity, physical } = target
+  const text = tryAll(physical, identity.uid, trial)
   const tryOnce = () => tools.connections.asRuntime(shard, loginPart(login), (connection) => attempt(connection, text))
   const tried = await tryOnce()
   return tried.lost.length === 0 ? tried : tools.connections.inTurn(`${shard} neighbours`, () => makeAndTry(target, tryOnce))
@@ -62,10 +73,10 @@ async function makeAndTry({ database, names, tools, tell }: Target, tryOnce: () 
 }
 
 /** A login of its own is kept in its database: it must not get into the Shard's, nor into what databases are copied from. */
-async function tryOwnLogin({ tools, shard, names, identity, physical }: Target, login: Credentials): Promise<Tried> {
+async function tryOwnLogin({ tools, shard, names, identity, physical }: Target, login: Credentials, trial: Trial): Promise<Tried> {
   const { connections } = tools
   const as = loginPart(login)
-  const text = tryAll(physical, identity.uid, attemptsOf('database', identity.uid, names), [])
+  const text = tryAll(physical, identity.uid, trial)
   const tried = await connections.apart(shard, physical.database, (own) => attempt(own, text), as)
   for (const other of [names.database, names.template]) {
     tried.attempts += 1

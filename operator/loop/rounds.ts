@@ -1,0 +1,37 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/**
+ * Work that many ask for and that serves all who ask: those who come while it waits share the next round, which begins after all of them
+ * have asked. One round at a time, whatever it is for, and a rest after each: a single one waits for nothing, and a thousand that come at
+ * once cost few.
+ */
+export class Rounds {
+  readonly #rest: (tookMs: number) => number
+  readonly #next = new Map<string, Promise<unknown>>()
+  #last: Promise<unknown> = Promise.resolve()
+
+  /** `rest`: for how many milliseconds after a round that took so many. */
+  constructor(rest: (tookMs: number) => number = restAfter) {
+    this.#rest = rest
+  }
+
+  /** Does `work` in the next round for `key`, or shares the one that waits: whoever asks for the same key wants the same work. */
+  share<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const waiting = this.#next.get(key) as Promise<T> | undefined
+    if (waiting !== undefined) return waiting
+    let began = 0
+    const round = this.#last.then(() => {
+      began = performance.now()
+      this.#next.delete(key)
+      return work()
+    })
+    this.#next.set(key, round)
+    this.#last = round.catch(() => {}).then(() => sleep(this.#rest(performance.now() - began), undefined, { ref: false }))
+    return round
+  }
+}
+
+/** Four times as long as the round took, which is longer while others need the machine too, and at most 250 ms. */
+export function restAfter(tookMs: number): number {
+  return Math.min(250, 4 * tookMs)
+}
