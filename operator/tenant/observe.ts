@@ -1,3 +1,4 @@
+import type { Credentials } from '../../config/routing.ts'
 import type { TenantReason } from '../../crds/tenant.ts'
 import { OperatorError } from '../errors.ts'
 import type { Secret } from '../kubernetes/object.ts'
@@ -57,7 +58,7 @@ export function observeTenant(sources: TenantSources, tenant: Tenant, look: Look
     candidates: look.kind === 'unplaced' ? candidatesOf(sources) : [],
     look,
     keys: sources.keysOf(tenant.metadata.uid),
-    hasLogin: loginIn(sources.logins(), tenantName(dataUid(tenant))) !== undefined,
+    hasLogin: ownLogin(sources, tenant) !== undefined,
     takenHosts: takenHosts(tenant, sources.tenants),
     now: Date.now(),
   }
@@ -77,7 +78,8 @@ function candidatesOf({ shards, occupancy }: TenantSources): Candidate[] {
 }
 
 /** Looks into the Shard's database. That it does not answer is something seen, not an error. */
-export async function lookAtDatabase({ shards, connections, logins }: TenantSources, tenant: Tenant): Promise<Look> {
+export async function lookAtDatabase(sources: TenantSources, tenant: Tenant): Promise<Look> {
+  const { shards, connections } = sources
   const { spec, status } = tenant
   const home = shardOf(tenant)
   if (home === undefined) return { kind: 'unplaced' }
@@ -97,14 +99,18 @@ export async function lookAtDatabase({ shards, connections, logins }: TenantSour
     return isReady(shard) ? { kind: 'unknown' } : { kind: 'blocked', reason: 'ShardNotReady', message: whyNotReady(shard) }
   const { database } = shard.spec.endpoint
   try {
-    const uid = dataUid(tenant)
-    const login = spec.isolation === 'database' ? loginIn(logins(), tenantName(uid))?.username : undefined
-    const facts = await readTenant(connection, uid, spec.isolation, shardNames(database), login)
+    const login = ownLogin(sources, tenant)?.username
+    const facts = await readTenant(connection, dataUid(tenant), spec.isolation, shardNames(database), login)
     return { kind: 'seen', facts, database }
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error
     return { kind: 'blocked', reason: 'ShardUnreachable', message: `Shard ${home}: ${error.message}` }
   }
+}
+
+/** What the runtime logs in to the tenant's own database with, where it has one. */
+function ownLogin({ logins }: TenantSources, tenant: Tenant): Credentials | undefined {
+  return tenant.spec.isolation === 'database' ? loginIn(logins(), tenantName(dataUid(tenant))) : undefined
 }
 
 function takenHosts(tenant: Tenant, tenants: () => Tenant[]): TenantWorld['takenHosts'] {

@@ -61,22 +61,29 @@ function untilKeysAreDue({ keysOf }: TenantContext, { metadata, spec }: Tenant):
 }
 
 async function work(context: TenantContext, tenant: Tenant, signal: AbortSignal): Promise<TenantOutcome> {
-  await using _ = sayWhenSlow(context, tenant, signal)
+  await using slow = sayWhenSlow(context, tenant, signal)
   const look = await lookAtDatabase(context, tenant)
   const world = observeTenant(context, tenant, look)
-  return applyTenant(context, world, planTenant(world, latestOf(context.migrations)), signal)
+  // Who has done its part and waits for what many share is soon told of as a whole.
+  const leave = () => {
+    slow.hush()
+    context.leave()
+  }
+  return applyTenant({ ...context, leave }, world, planTenant(world, latestOf(context.migrations)), signal)
 }
 
 /** Of a tenant of which nothing has been said yet, and that is not done at once, it is said that the work has begun. */
-function sayWhenSlow(context: TenantContext, tenant: Tenant, signal: AbortSignal): AsyncDisposable {
-  if (tenant.status?.shard !== undefined || shardOf(tenant) === undefined) return { [Symbol.asyncDispose]: async () => {} }
+function sayWhenSlow(context: TenantContext, tenant: Tenant, signal: AbortSignal): AsyncDisposable & { hush: () => void } {
+  if (tenant.status?.shard !== undefined || shardOf(tenant) === undefined) return { hush: () => {}, [Symbol.asyncDispose]: async () => {} }
   let said: Promise<void> | undefined
   const timer = setTimeout(() => {
     said = report(context, tenant, tenantStatus(tenant, { kind: 'begun' }, new Date()), signal).catch(() => {})
   }, SLOW_MS)
+  const hush = () => clearTimeout(timer)
   return {
+    hush,
     [Symbol.asyncDispose]: async () => {
-      clearTimeout(timer)
+      hush()
       await said
     },
   }

@@ -49,6 +49,7 @@ async function findingsOf(target: Target, login: Credentials): Promise<Findings>
   const tried = isolation === 'database' ? await tryOwnLogin(target, login, own) : await tryRoles(target, login, own)
   if (shared === undefined) return { tried, faults: await faultsOf(target) }
   const look = async () => ({ tried: await tryRoles(target, login, shared), faults: await faultsOf(target) })
+  tools.leave()
   const found = await tools.connections.shareLook(shard, look)
   return { tried: joinTried(tried, found.tried), faults: found.faults }
 }
