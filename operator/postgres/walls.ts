@@ -5,8 +5,8 @@ import { BELONGINGS, insertInto, type Neighbours, neighboursOf } from './neighbo
 import { block } from './statements.ts'
 
 /**
- * One attempt to get at what is a neighbour's. `rows` counts what it reached, and must be refused or count nothing; `command` must be
- * refused. `by`: whether the role alone decides, or row-level security by the tenant that the session names.
+ * One attempt to get at what is a neighbour's. `rows` must be refused or reach none; `command` must be refused. `by`: whether the role alone
+ * decides, or row-level security by the tenant that the session names.
  */
 type Attempt = { name: string; kind: 'rows' | 'command'; sql: string; by: 'role' | 'tenant' }
 
@@ -75,8 +75,9 @@ export function tryAll({ role }: Physical, uid: string, { attempts, entries }: T
   PERFORM ${enter(role, uid)};
   FOR attempt IN SELECT * FROM (VALUES ${list.join(', ')}) AS v (title, kind, statement) LOOP
     BEGIN
-      IF attempt.kind = 'rows' THEN EXECUTE attempt.statement INTO found; ELSE EXECUTE attempt.statement; found := 1; END IF;
-      IF found > 0 THEN reached := reached || attempt.title; END IF;
+      EXECUTE attempt.statement;
+      GET DIAGNOSTICS found = ROW_COUNT;
+      IF found > 0 OR attempt.kind = 'command' THEN reached := reached || attempt.title; END IF;
     EXCEPTION
       WHEN insufficient_privilege THEN NULL;
       -- Who is stopped by a key or a check has got past the wall.
@@ -121,17 +122,16 @@ function findOwn({ whose, table, role, uid, isShared }: Entry): string {
 function onTable({ whose, table, insert, uid, isShared }: Entry): Attempt[] {
   const by = isShared ? 'tenant' : 'role'
   const own = `tenant_id = ${text(uid)}`
-  const counted = (statement: string) => `WITH done AS (${statement} RETURNING 1) SELECT count(*) FROM done`
   return [
-    { name: `read ${whose}`, kind: 'rows', by, sql: `SELECT count(*) FROM ${table} WHERE ${own}` },
-    { name: `write ${whose}`, kind: 'rows', by, sql: counted(insert) },
-    { name: `change ${whose}`, kind: 'rows', by, sql: counted(`UPDATE ${table} SET version = version WHERE ${own}`) },
-    { name: `delete ${whose}`, kind: 'rows', by, sql: counted(`DELETE FROM ${table} WHERE ${own}`) },
+    { name: `read ${whose}`, kind: 'rows', by, sql: `SELECT FROM ${table} WHERE ${own}` },
+    { name: `write ${whose}`, kind: 'rows', by, sql: insert },
+    { name: `change ${whose}`, kind: 'rows', by, sql: `UPDATE ${table} SET version = version WHERE ${own}` },
+    { name: `delete ${whose}`, kind: 'rows', by, sql: `DELETE FROM ${table} WHERE ${own}` },
     {
       name: `lock ${whose}`,
       kind: 'rows',
       by,
-      sql: `WITH held AS (SELECT FROM ${table} WHERE ${own} FOR UPDATE) SELECT count(*) FROM held`,
+      sql: `SELECT FROM ${table} WHERE ${own} FOR UPDATE`,
     },
     { name: `truncate ${whose}`, kind: 'command', by: 'role', sql: `TRUNCATE ${table}` },
     { name: `alter ${whose}`, kind: 'command', by: 'role', sql: `ALTER TABLE ${table} NO FORCE ROW LEVEL SECURITY` },
@@ -140,7 +140,7 @@ function onTable({ whose, table, insert, uid, isShared }: Entry): Attempt[] {
       name: `trigger ${whose}`,
       kind: 'rows',
       by: 'role',
-      sql: `SELECT count(*) FROM (SELECT 1 WHERE has_table_privilege(${text(table)}, 'REFERENCES, TRIGGER')) x`,
+      sql: `SELECT WHERE has_table_privilege(${text(table)}, 'REFERENCES, TRIGGER')`,
     },
   ]
 }
@@ -152,30 +152,30 @@ function onSharedRows(uid: string): Attempt[] {
       name: `list rows of others in ${table}`,
       kind: 'rows',
       by: 'tenant',
-      sql: `SELECT count(*) FROM ${ROWS_SCHEMA}.${table} WHERE tenant_id <> ${text(uid)}`,
+      sql: `SELECT FROM ${ROWS_SCHEMA}.${table} WHERE tenant_id <> ${text(uid)}`,
     },
     { name: `lift the policy of ${table}`, kind: 'command', by: 'role', sql: `DROP POLICY tenant ON ${ROWS_SCHEMA}.${table}` },
   ])
   return [
     ...onEach,
-    { name: 'name nobody', kind: 'rows', by: 'tenant', sql: "SELECT 0 * length(set_config('app.tenant_id', '', true))" },
-    { name: 'list rows as nobody', kind: 'rows', by: 'tenant', sql: `SELECT count(*) FROM ${ROWS_SCHEMA}.tasks` },
+    { name: 'name nobody', kind: 'rows', by: 'tenant', sql: "SELECT WHERE set_config('app.tenant_id', '', true) <> ''" },
+    { name: 'list rows as nobody', kind: 'rows', by: 'tenant', sql: `SELECT FROM ${ROWS_SCHEMA}.tasks` },
   ]
 }
 
 function onHeads(neighbours: Neighbours): Attempt[] {
   const theirs = `tenant IN (${text(neighbours.schema)}, ${text(neighbours.row)})`
   return [
-    { name: 'list heads', kind: 'rows', by: 'tenant', sql: `SELECT count(*) FROM tenantry.head WHERE ${theirs}` },
-    { name: 'list marks', kind: 'rows', by: 'tenant', sql: `SELECT count(*) FROM tenantry.relayed WHERE ${theirs}` },
+    { name: 'list heads', kind: 'rows', by: 'tenant', sql: `SELECT FROM tenantry.head WHERE ${theirs}` },
+    { name: 'list marks', kind: 'rows', by: 'tenant', sql: `SELECT FROM tenantry.relayed WHERE ${theirs}` },
     {
       name: 'move heads',
       kind: 'rows',
       by: 'tenant',
-      sql: `WITH done AS (UPDATE tenantry.head SET position = position WHERE ${theirs} RETURNING 1) SELECT count(*) FROM done`,
+      sql: `UPDATE tenantry.head SET position = position WHERE ${theirs}`,
     },
-    { name: 'list tenants', kind: 'rows', by: 'role', sql: 'SELECT count(*) FROM tenantry.tenants' },
-    { name: 'list migrations', kind: 'rows', by: 'role', sql: 'SELECT count(*) FROM tenantry.migrations' },
+    { name: 'list tenants', kind: 'rows', by: 'role', sql: 'SELECT FROM tenantry.tenants' },
+    { name: 'list migrations', kind: 'rows', by: 'role', sql: 'SELECT FROM tenantry.migrations' },
   ]
 }
 
@@ -185,7 +185,7 @@ function onObjects(): Attempt[] {
     { name: 'make a table in tenantry', kind: 'command', by: 'role', sql: 'CREATE TABLE tenantry.probe ()' },
     { name: 'make a temporary table', kind: 'command', by: 'role', sql: 'CREATE TEMPORARY TABLE tenantry_probe ()' },
     { name: 'make a role', kind: 'command', by: 'role', sql: 'CREATE ROLE tenantry_probe' },
-    { name: 'read files of the server', kind: 'rows', by: 'role', sql: `SELECT count(*) FROM pg_ls_dir('.')` },
-    { name: 'read passwords', kind: 'rows', by: 'role', sql: 'SELECT count(*) FROM pg_authid' },
+    { name: 'read files of the server', kind: 'rows', by: 'role', sql: "SELECT pg_ls_dir('.')" },
+    { name: 'read passwords', kind: 'rows', by: 'role', sql: 'SELECT FROM pg_authid' },
   ]
 }
