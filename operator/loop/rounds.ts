@@ -31,7 +31,7 @@ export class Rounds {
   }
 }
 
-/** Four times as long as the round took, which is longer while others need the machine too, and at most half a second. */
+/** Eight times as long as the round took, which is longer while others need the machine too, and at most half a second. */
 export function restAfter(tookMs: number): number {
-  return Math.min(500, 4 * tookMs)
+  return Math.min(500, 8 * tookMs)
 }

@@ -1,31 +1,43 @@
 import { expect, test } from 'vitest'
-import { ROUTING_BUCKETS } from '../../config/routing.ts'
-import { bucketOf } from './build.ts'
+import { roomiest } from './build.ts'
 
-const HOUR = 3600
-const START = Date.parse('2026-11-24T00:00:00Z') / 1000
+const open = () => Array.from({ length: 16 }, () => ({ routes: { size: 0 }, waits: false }))
 
-/** How many of these seconds fall into each bucket. */
-function spread(count: number, step: number): number[] {
-  const buckets = new Array<number>(ROUTING_BUCKETS).fill(0)
-  for (let index = 0; index < count; index++) {
-    const bucket = bucketOf(new Date((START + index * step) * 1000).toISOString())
-    buckets[bucket] = (buckets[bucket] ?? 0) + 1
+/** Puts so many routes where they belong, and writes what waits after every few. */
+function fill(count: number, each: number) {
+  const buckets = open()
+  let writes = 0
+  for (let index = 1; index <= count; index++) {
+    const bucket = roomiest(buckets)
+    bucket.routes.size += 1
+    bucket.waits = true
+    if (index % each > 0) continue
+    for (const waiting of buckets.filter(({ waits }) => waits)) {
+      waiting.waits = false
+      writes += 1
+    }
   }
-  return buckets
+  const sizes = buckets.map(({ routes }) => routes.size)
+  return { writes, most: Math.max(...sizes), least: Math.min(...sizes) }
 }
 
-test('tenants of one second share a bucket', () => {
-  expect(bucketOf('2026-11-24T10:00:00Z')).toBe(bucketOf('2026-11-24T10:00:00.900Z'))
+test('tenants that come together share a document', () => {
+  expect(fill(1_000, 25).writes).toBe(40)
 })
 
 test.each([
-  ['every second', 1],
-  ['every minute', 60],
-  ['every hour', HOUR],
-  ['every day', 24 * HOUR],
-])('tenants that come %s fill all buckets about alike', (_, step) => {
-  const buckets = spread(320, step)
-  expect(Math.max(...buckets)).toBeLessThanOrEqual(30)
-  expect(Math.min(...buckets)).toBeGreaterThanOrEqual(10)
+  ['one by one', 1, 1],
+  ['in fives', 5, 5],
+  ['in hundreds', 100, 64],
+  ['all at once', 3_200, 64],
+])('documents become about equally long when tenants come %s', (_, each, apart) => {
+  const { most, least } = fill(3_200, each)
+  expect(most - least).toBeLessThanOrEqual(apart)
+})
+
+test('a document that waits takes no more when it is much longer than the shortest', () => {
+  const buckets = open()
+  const long = { routes: { size: 64 }, waits: true }
+  expect(roomiest([long, ...buckets])).toBe(buckets[0])
+  expect(roomiest([{ ...long, routes: { size: 63 } }, ...buckets]).routes.size).toBe(63)
 })

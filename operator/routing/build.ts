@@ -1,7 +1,5 @@
-import { type Issuer, type Limits, ROUTING_BUCKETS, type Route } from '../../config/routing.ts'
+import type { Issuer, Limits, Route } from '../../config/routing.ts'
 import type { Isolation } from '../../crds/tenant.ts'
-
-const GOLDEN = (Math.sqrt(5) - 1) / 2
 
 /** Where a tenant stands in its Shard. */
 export type Home = {
@@ -27,16 +25,21 @@ export type RouteParts = {
   jwt?: Issuer | undefined
 }
 
-/** A route, and when its Tenant was created, which says the document it stands in. */
-export type DatedRoute = { route: Route; createdAt: string }
+/** A document as far as it takes new routes: how many it has, and whether it waits to be written. */
+export type Bucket = { routes: { size: number }; waits: boolean }
+
+/** So many routes more than the shortest document has may come into one that waits to be written. */
+const GATHERED = 64
 
 /**
- * The bucket of a tenant, by the second of its Tenant's creation: tenants that come together share the writes of one document. Steps of
- * the golden ratio (Knuth, The Art of Computer Programming 3, 6.4) keep seconds apart that follow each other or come at round times.
+ * The document for a new route: the one that waits to be written, so that tenants that come together share a write, as long as no document
+ * becomes much longer than the others; else the shortest.
  */
-export function bucketOf(createdAt: string): number {
-  const seconds = Math.floor(Date.parse(createdAt) / 1000)
-  return Math.floor(((seconds * GOLDEN) % 1) * ROUTING_BUCKETS)
+export function roomiest<B extends Bucket>(buckets: readonly B[]): B {
+  const byLength = buckets.toSorted((a, b) => a.routes.size - b.routes.size)
+  const [shortest] = byLength
+  if (shortest === undefined) throw new Error('there are no documents')
+  return byLength.find(({ waits, routes }) => waits && routes.size < shortest.routes.size + GATHERED) ?? shortest
 }
 
 /** The route of one tenant; the same parts always give an equal route. */

@@ -119,9 +119,9 @@ async function publish(
   closed: boolean,
 ): Promise<void> {
   const hosts = (tenant.spec.hosts ?? []).filter((host) => !takenHosts.some((taken) => taken.host === host))
-  const { route, createdAt } = routeOf(tenant, home, hosts, keys, now)
+  const route = routeOf(tenant, home, hosts, keys, now)
   if (isTooLong(tenant.spec.settings)) void recorder.record(tenant, 'Warning', 'SettingsTooLong', TOO_LONG)
-  await routing.putRoute({ route: closed ? { ...route, state: 'suspended' } : route, createdAt })
+  await routing.putRoute(closed ? { ...route, state: 'suspended' } : route)
 }
 
 /** The door is closed first, then the data is kept or removed, the finalizer goes last. */

@@ -1,4 +1,5 @@
-import { buildRoute, type DatedRoute, type Home } from '../routing/build.ts'
+import type { Route } from '../../config/routing.ts'
+import { buildRoute, type Home } from '../routing/build.ts'
 import { dataUid, homeInStatus, type Tenant } from './home.ts'
 import { type ApiKey, routeKeys } from './keys.ts'
 import { routeLimits } from './limits.ts'
@@ -6,9 +7,9 @@ import { describeTenant } from './settings.ts'
 import { routeState } from './subscription.ts'
 
 /** The route of a tenant that stands at `home`, with those of its hosts and keys that it has. */
-export function routeOf(tenant: Tenant, home: Home, hosts: readonly string[], keys: readonly ApiKey[], now: number): DatedRoute {
+export function routeOf(tenant: Tenant, home: Home, hosts: readonly string[], keys: readonly ApiKey[], now: number): Route {
   const { metadata, spec } = tenant
-  const route = buildRoute({
+  return buildRoute({
     id: metadata.name,
     uid: dataUid(tenant),
     about: describeTenant(spec),
@@ -19,11 +20,10 @@ export function routeOf(tenant: Tenant, home: Home, hosts: readonly string[], ke
     keys: routeKeys(spec.apiKeys ?? [], keys, now),
     jwt: spec.jwt,
   })
-  return { route, createdAt: metadata.creationTimestamp }
 }
 
 /** The same out of what the cluster knows alone; none of one that is to be deleted. */
-export function routeInStatus(tenant: Tenant, keys: readonly ApiKey[], now: number): DatedRoute[] {
+export function routeInStatus(tenant: Tenant, keys: readonly ApiKey[], now: number): Route[] {
   const { deletionTimestamp } = tenant.metadata
   const home = homeInStatus(tenant)
   if (home === undefined || deletionTimestamp !== undefined) return []
