@@ -51,24 +51,24 @@ test('passes run up to the number of workers at once, eight unless told otherwis
   expect(controller.depth()).toBe(12)
 })
 
-test('a pass that leaves gives its place to another and keeps its key, and no more than 64 do', async () => {
+test('a pass that leaves gives its place to another and keeps its key, and no more than 256 do', async () => {
   const ends = new Map<string, () => void>()
   const controller = run((key, _, leave) => {
     leave()
     return new Promise((resolve) => ends.set(key, () => resolve(DONE)))
   })
-  for (let i = 0; i < 100; i++) controller.enqueue(`key-${i}`)
+  for (let i = 0; i < 300; i++) controller.enqueue(`key-${i}`)
   await clock.pass(0)
-  expect(begun).toHaveLength(64 + 8)
+  expect(begun).toHaveLength(256 + 8)
   controller.enqueue('key-0')
   await clock.pass(0)
   expect(begun.filter((key) => key === 'key-0')).toHaveLength(1)
   ends.get('key-0')?.()
   await clock.pass(0)
-  expect(begun).toHaveLength(64 + 8)
-  ends.get('key-71')?.()
+  expect(begun).toHaveLength(256 + 8)
+  ends.get('key-263')?.()
   await clock.pass(0)
-  expect(begun).toHaveLength(64 + 10)
+  expect(begun).toHaveLength(256 + 10)
 })
 
 test('requeue comes again after its time, wait and done do not', async () => {

@@ -57,7 +57,7 @@ export const workqueueChannel = channel('tenantry:workqueue')
 export const reconcileChannel = channel('tenantry:reconcile')
 
 /** So many passes at most have left their places: should what they wait for never come, no more are begun than that. */
-const LEFT = 64
+const LEFT = 256
 
 type Outcome = { result: Result['kind'] | 'error' | 'timeout'; next: Next; error?: unknown }
 

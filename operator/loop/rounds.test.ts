@@ -33,6 +33,17 @@ test('who asks while a round is under way shares the next, which begins after th
   expect(began).toEqual(['first', 'second'])
 })
 
+test('a round is given what all who share it have brought', async () => {
+  const { began, work, next } = gated()
+  const rounds = unrested()
+  const first = rounds.share('a', work('first'), 1)
+  await settled()
+  const given = [2, 3, 4].map((item) => rounds.share('a', async (items) => items, item))
+  next()
+  expect(await Promise.all([first, ...given])).toEqual(['first', [2, 3, 4], [2, 3, 4], [2, 3, 4]])
+  expect(began).toEqual(['first'])
+})
+
 test('rounds for different things take turns', async () => {
   const { began, work, next } = gated()
   const rounds = unrested()

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
  */
 export class Rounds {
   readonly #rest: (tookMs: number) => number
-  readonly #next = new Map<string, Promise<unknown>>()
+  readonly #next = new Map<string, { round: Promise<unknown>; items: unknown[] }>()
   #last: Promise<unknown> = Promise.resolve()
 
   /** `rest`: for how many milliseconds after a round that took so many. */
@@ -15,17 +15,23 @@ export class Rounds {
     this.#rest = rest
   }
 
-  /** Does `work` in the next round for `key`, or shares the one that waits: whoever asks for the same key wants the same work. */
-  share<T>(key: string, work: () => Promise<T>): Promise<T> {
-    const waiting = this.#next.get(key) as Promise<T> | undefined
-    if (waiting !== undefined) return waiting
+  /**
+   * Does `work` in the next round for `key`, or shares the one that waits: whoever asks for the same key wants the same work. It is given the
+   * items of all who share it.
+   */
+  share<T, Item = never>(key: string, work: (items: readonly Item[]) => Promise<T>, ...items: Item[]): Promise<T> {
+    const waiting = this.#next.get(key)
+    if (waiting !== undefined) {
+      waiting.items.push(...items)
+      return waiting.round as Promise<T>
+    }
     let began = 0
     const round = this.#last.then(() => {
       began = performance.now()
       this.#next.delete(key)
-      return work()
+      return work(items)
     })
-    this.#next.set(key, round)
+    this.#next.set(key, { round, items })
     this.#last = round.catch(() => {}).then(() => sleep(this.#rest(performance.now() - began), undefined, { ref: false }))
     return round
   }

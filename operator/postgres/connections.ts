@@ -102,9 +102,9 @@ export class Connections {
     return this.#guard(shard, entry, () => work(database))
   }
 
-  /** Looks at what is the same for whoever asks, once for all who ask before the look begins. */
-  async shareLook<T>(shard: string, look: () => Promise<T>): Promise<T> {
-    return this.#entryOf(shard).looks.share(shard, look)
+  /** Looks at the Shard once for all who ask before the look begins; each gives what it is about. */
+  async shareLook<T>(shard: string, look: (about: readonly string[]) => Promise<T>, about: string): Promise<T> {
+    return this.#entryOf(shard).looks.share(shard, look, about)
   }
 
   /**

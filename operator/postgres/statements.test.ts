@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { escapeIdentifier } from 'pg'
+import { escapeIdentifier, escapeLiteral } from 'pg'
 import { describe, expect, test } from 'vitest'
 import * as databases from './databases.ts'
 import { physicalNames, shardNames, tenantName } from './names.ts'
@@ -58,8 +58,8 @@ function builders(text: string): [string, string][] {
     retainDatabase: databases.retainDatabase(text, text, { login: text, spare: text }),
     dropDatabase: databases.dropDatabase(place),
     repairWall: repairWall(place, text, true),
-    tryAll: tryAll(place, text, {
-      attempts: [{ name: text, kind: 'rows', by: 'role', sql: text }],
+    tryAll: tryAll(place, [text], {
+      attempts: [{ name: text, kind: 'rows', by: 'role', sql: `PERFORM ${escapeLiteral(text)}` }],
       entries: [{ whose: text, table: escapeIdentifier(text), insert: text, role: text, uid: text, isShared: true }],
     }),
     forgetDatabase: databases.forgetDatabase(text, { login: text, spare: text }),

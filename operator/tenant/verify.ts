@@ -7,7 +7,7 @@ import { ownLogins } from '../postgres/names.ts'
 import { makeNeighbours } from '../postgres/neighbours.ts'
 import { repairWall } from '../postgres/repair.ts'
 import { grantRows, secureTables } from '../postgres/rows.ts'
-import { joinTried, type Trial, type Tried, trialsOf, tryAll } from '../postgres/walls.ts'
+import { type Tried, trialOf, tryAll } from '../postgres/walls.ts'
 import { loginIn, readLogin } from '../routing/credentials.ts'
 import { NEIGHBOURS_MADE } from './repairs.ts'
 import type { Target } from './target.ts'
@@ -31,10 +31,13 @@ export async function verifyTenant(target: Target): Promise<Verdict> {
   const login = await loginOf(target)
   if (login === undefined) return { kind: 'unclear', what: ['the runtime has no login yet'] }
   const { tried, faults } = await findingsOf(target, login)
-  const what = [...faults.map((fault) => fault.what), ...tried.reached]
+  const hits = tried.hits.filter(({ of }) => of === null || of === target.identity.uid)
+  const told = (as: 'reached' | 'unclear') => hits.filter((hit) => hit.as === as).map(({ what }) => what)
+  const what = [...faults.map((fault) => fault.what), ...told('reached')]
   // The catalog names the cause where it shows one.
   if (what.length > 0) return { kind: 'broken', reason: faults[0]?.reason ?? 'NeighbourReached', what }
-  return tried.unclear.length > 0 ? { kind: 'unclear', what: tried.unclear } : { kind: 'verified', attempts: tried.attempts }
+  const unclear = told('unclear')
+  return unclear.length > 0 ? { kind: 'unclear', what: unclear } : { kind: 'verified', attempts: tried.attempts }
 }
 
 async function loginOf({ tools, identity, isolation, physical, shard, signal }: Target): Promise<Credentials | undefined> {
@@ -42,21 +45,19 @@ async function loginOf({ tools, identity, isolation, physical, shard, signal }: 
   return loginIn(tools.logins(), key) ?? (await readLogin({ client: tools.client, namespace: identity.namespace, signal }, key))
 }
 
-/** What only the role decides is the same for all tenants of the shared tables: those that are looked at together share it. */
 async function findingsOf(target: Target, login: Credentials): Promise<Findings> {
-  const { tools, shard, names, identity, isolation } = target
-  const { own, shared } = trialsOf(isolation, identity.uid, names)
-  const tried = isolation === 'database' ? await tryOwnLogin(target, login, own) : await tryRoles(target, login, own)
-  if (shared === undefined) return { tried, faults: await faultsOf(target) }
-  const look = async () => ({ tried: await tryRoles(target, login, shared), faults: await faultsOf(target) })
+  const { tools, shard, identity, isolation } = target
+  if (isolation === 'database') return { tried: await tryOwnLogin(target, login), faults: await faultsOf(target) }
+  const look = async (uids: readonly string[]) => ({ tried: await tryRoles(target, login, uids), faults: await faultsOf(target) })
+  if (isolation === 'schema') return look([identity.uid])
+  // Tenants of the shared tables have one role: those that are looked at together are tried in one transaction.
   tools.leave()
-  const found = await tools.connections.shareLook(shard, look)
-  return { tried: joinTried(tried, found.tried), faults: found.faults }
+  return tools.connections.shareLook(shard, look, identity.uid)
 }
 
-async function tryRoles(target: Target, login: Credentials, trial: Trial): Promise<Tried> {
-  const { tools, shard, identity, physical } = target
-  const text = tryAll(physical, identity.uid, trial)
+async function tryRoles(target: Target, login: Credentials, uids: readonly string[]): Promise<Tried> {
+  const { tools, shard, names, isolation, physical } = target
+  const text = tryAll(physical, uids, trialOf(isolation, names))
   const tryOnce = () => tools.connections.asRuntime(shard, loginPart(login), (connection) => attempt(connection, text))
   const tried = await tryOnce()
   return tried.lost.length === 0 ? tried : tools.connections.inTurn(`${shard} neighbours`, () => makeAndTry(target, tryOnce))
@@ -69,15 +70,15 @@ async function makeAndTry({ database, names, tools, tell }: Target, tryOnce: () 
   await database.run(makeNeighbours(names, tools.migrations.tenant))
   tell(NEIGHBOURS_MADE)
   const again = await tryOnce()
-  again.unclear.push(...again.lost.map((whose) => `the neighbour does not find its own row: ${whose}`))
+  for (const whose of again.lost) again.hits.push({ of: null, as: 'unclear', what: `the neighbour does not find its own row: ${whose}` })
   return again
 }
 
 /** A login of its own is kept in its database: it must not get into the Shard's, nor into what databases are copied from. */
-async function tryOwnLogin({ tools, shard, names, identity, physical }: Target, login: Credentials, trial: Trial): Promise<Tried> {
+async function tryOwnLogin({ tools, shard, names, identity, physical }: Target, login: Credentials): Promise<Tried> {
   const { connections } = tools
   const as = loginPart(login)
-  const text = tryAll(physical, identity.uid, trial)
+  const text = tryAll(physical, [identity.uid], trialOf('database', names))
   const tried = await connections.apart(shard, physical.database, (own) => attempt(own, text), as)
   for (const other of [names.database, names.template]) {
     tried.attempts += 1
@@ -87,7 +88,7 @@ async function tryOwnLogin({ tools, shard, names, identity, physical }: Target, 
         () => 'reached' as const,
         (error: unknown) => (sqlState(error) === NO_PRIVILEGE ? 'refused' : 'unclear'),
       )
-    if (outcome !== 'refused') tried[outcome].push(`connect to ${other}`)
+    if (outcome !== 'refused') tried.hits.push({ of: null, as: outcome, what: `connect to ${other}` })
   }
   return tried
 }
