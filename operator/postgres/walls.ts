@@ -83,12 +83,14 @@ export function tryAll({ role }: Physical, uids: readonly string[], { attempts, 
         WHEN insufficient_privilege THEN NULL;
         -- Who is stopped by a key or a check has got past the wall.
         WHEN SQLSTATE '${REACHED}' OR integrity_constraint_violation THEN ${hit('reached', 'titles[step]')}
+        -- A lock that somebody holds is waited for once, not by each attempt of each tenant.
+        WHEN lock_not_available THEN ${hit('unclear', "titles[step] || ' ' || SQLSTATE")} PERFORM set_config('lock_timeout', '1ms', true);
         WHEN OTHERS THEN ${hit('unclear', "titles[step] || ' ' || SQLSTATE")}
       END;
     END LOOP;
   END LOOP;
   PERFORM set_config('app.tried', jsonb_build_object('attempts', ${attempts.length}, 'hits', hits, 'lost', lost)::text, true);`,
-    `hits jsonb := '[]'; lost text[] := '{}'; found bigint; step int; asker text; askers text[] := ${list(uids)};
+    `hits jsonb := '[]'; lost text[] := '{}'; found bigint; asker text; askers text[] := ${list(uids)};
   titles text[] := ${list(attempts.map((attempt) => attempt.name))}; kinds text[] := ${list(attempts.map(({ kind }) => kind))};`,
   )
   return `SELECT set_config('lock_timeout', '1s', true);

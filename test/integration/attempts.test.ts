@@ -46,6 +46,18 @@ test.each(ISOLATIONS)('PG-01: whoever may do everything is told by each attempt 
   )
 })
 
+test('a lock that somebody holds is waited for once, and what it kept from being tried is told of each tenant', async () => {
+  const builder = await connectAsSuperuser(inject('postgres'), database.name)
+  await builder.query('BEGIN; LOCK TABLE tenantry_rows.tasks IN SHARE MODE')
+  const began = performance.now()
+  const { hits } = await attempt(database.names.rows, 'row', UIDS)
+  const took = performance.now() - began
+  await builder.end()
+  expect(took).toBeLessThan(5_000)
+  const kept = ['write', 'change', 'delete'].map((what) => `${what} row tasks 55P03`)
+  for (const uid of UIDS) expect(hits.filter(({ of }) => of === uid).map(({ what }) => what)).toEqual(kept)
+})
+
 test('tenants of one role that are tried together are told apart, and what the role alone decides is so for all', async () => {
   const [open = '', ...closed] = UIDS
   const named = (uid: string) => `current_setting('app.tenant_id', true) = '${uid}'`
