@@ -30,6 +30,7 @@ type Entry = { whose: string; table: string; insert: string; role: string; uid: 
 
 // Raised, it undoes what was reached: what comes next finds everything as it was. Of a class that neither SQL nor Postgres uses.
 const REACHED = 'TN001'
+const LOCK_NOT_AVAILABLE = '55P03'
 
 /** Everything a tenant with that access should not be able to do; what its role alone decides comes first. */
 export function trialOf(isolation: Isolation, names: ShardNames): Trial {
@@ -67,8 +68,7 @@ function entryOf(isolation: Isolation, schema: string, table: string, role: stri
  */
 export function tryAll({ role }: Physical, uids: readonly string[], { attempts, entries }: Trial): string {
   const firstOwn = attempts.filter(({ by }) => by === 'role').length + 1
-  const hit = (as: Hit['as'], what: string) =>
-    `hits := hits || jsonb_build_object('of', CASE WHEN step >= ${firstOwn} THEN asker END, 'as', ${text(as)}, 'what', ${what});`
+  const of = `CASE WHEN step >= ${firstOwn} THEN asker END`
   // Statements that stand here, not in strings, are planned once for all tenants.
   const tries = block(
     `${entries.map(findOwn).join('\n')}
@@ -82,10 +82,11 @@ export function tryAll({ role }: Physical, uids: readonly string[], { attempts, 
       EXCEPTION
         WHEN insufficient_privilege THEN NULL;
         -- Who is stopped by a key or a check has got past the wall.
-        WHEN SQLSTATE '${REACHED}' OR integrity_constraint_violation THEN ${hit('reached', 'titles[step]')}
-        -- A lock that somebody holds is waited for once, not by each attempt of each tenant.
-        WHEN lock_not_available THEN ${hit('unclear', "titles[step] || ' ' || SQLSTATE")} PERFORM set_config('lock_timeout', '1ms', true);
-        WHEN OTHERS THEN ${hit('unclear', "titles[step] || ' ' || SQLSTATE")}
+        WHEN SQLSTATE '${REACHED}' OR integrity_constraint_violation THEN ${note(of, 'reached', 'titles[step]')}
+        WHEN OTHERS THEN
+          ${note(of, 'unclear', "titles[step] || ' ' || SQLSTATE")}
+          -- A lock that somebody holds is waited for once, not by each attempt of each tenant.
+          IF SQLSTATE = '${LOCK_NOT_AVAILABLE}' THEN PERFORM set_config('lock_timeout', '1ms', true); END IF;
       END;
     END LOOP;
   END LOOP;
@@ -97,6 +98,11 @@ export function tryAll({ role }: Physical, uids: readonly string[], { attempts, 
 ${tries}
 SELECT current_setting('app.tried') AS tried;
 ROLLBACK;`
+}
+
+/** Adds a hit; `of` and `what` are expressions in SQL. */
+function note(of: string, as: Hit['as'], what: string): string {
+  return `hits := hits || jsonb_build_object('of', ${of}, 'as', ${text(as)}, 'what', ${what});`
 }
 
 function list(values: readonly string[]): string {
@@ -114,7 +120,7 @@ function findOwn({ whose, table, role, uid, isShared }: Entry): string {
     EXECUTE 'SELECT count(*) FROM ' || ${text(table)} INTO found;
     IF found = 0 THEN lost := array_append(lost, ${text(whose)}); END IF;
   EXCEPTION
-    ${isShared ? `WHEN insufficient_privilege THEN hits := hits || jsonb_build_object('of', NULL, 'as', 'unclear', 'what', 'the neighbour is not let in: ' || ${text(whose)});` : ''}
+    ${isShared ? `WHEN insufficient_privilege THEN ${note('NULL', 'unclear', `'the neighbour is not let in: ' || ${text(whose)}`)}` : ''}
     WHEN OTHERS THEN lost := array_append(lost, ${text(whose)});
   END;`
 }
