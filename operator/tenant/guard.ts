@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Tenant } from './home.ts'
 import type { Target } from './target.ts'
-import { repairTenant, type Verdict, verifyTenant } from './verify.ts'
+import { CONNECT, repairTenant, type Verdict, verifyTenant } from './verify.ts'
 
 // A wall that was found down: `{ isolation, reason }`.
 const breachChannel = channel('tenantry:breach')
@@ -23,7 +23,8 @@ async function mend(target: Target, tenant: Tenant, found: Verdict): Promise<Ver
   await repairTenant(target)
   const after = await verifyTenant(target)
   const left = after.kind === 'broken' ? after.what : []
-  const taken = found.what.filter((what) => !left.includes(what))
+  // Who may connect to the Shard's own databases is put right, and told of, by the Shard's pass.
+  const taken = found.what.filter((what) => !left.includes(what) && !what.startsWith(CONNECT))
   if (taken.length > 0) void target.tools.recorder.record(tenant, 'Warning', 'IsolationRepaired', `Took away: ${taken.join('; ')}.`)
   return after
 }

@@ -23,6 +23,9 @@ type Connection = Pick<Database, 'query' | 'run'>
 
 const NO_PRIVILEGE = '42501'
 
+/** How an attempt at one of the Shard's own databases begins. */
+export const CONNECT = 'connect to '
+
 /**
  * Tries to break out of a tenant, with its own way to its data: as the runtime's login under the tenant's role, or as the tenant's own
  * login; at a neighbour that is there for this, never at a tenant. Then reads the catalog for what would let others in. Nothing is changed.
@@ -88,7 +91,7 @@ async function tryOwnLogin({ tools, shard, names, identity, physical }: Target, 
         () => 'reached' as const,
         (error: unknown) => (sqlState(error) === NO_PRIVILEGE ? 'refused' : 'unclear'),
       )
-    if (outcome !== 'refused') tried.hits.push({ of: null, as: outcome, what: `connect to ${other}` })
+    if (outcome !== 'refused') tried.hits.push({ of: null, as: outcome, what: `${CONNECT}${other}` })
   }
   return tried
 }
